@@ -1,0 +1,235 @@
+"""Markov equivalence classes of DAGs: completion, membership, enumeration.
+
+References:
+    Chickering, "A transformational characterization of equivalent Bayesian network structures",
+    UAI 1995; Meek, "Causal inference and causal explanation with background knowledge", UAI 1995;
+    Dor and Tarsi, "A simple algorithm to construct a consistent extension of a partially
+    oriented graph", 1992.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..core.errors import GraphError
+
+if TYPE_CHECKING:
+    from .causal_graph import CausalGraph
+
+
+class PartialOrientation:
+    """A mutable partially directed graph on integers: what orientation rules work on."""
+
+    def __init__(self, size: int):
+        self.parents: list[set[int]] = [set() for _ in range(size)]
+        self.children: list[set[int]] = [set() for _ in range(size)]
+        self.neighbors: list[set[int]] = [set() for _ in range(size)]
+
+    @classmethod
+    def of(cls, graph: CausalGraph) -> PartialOrientation:
+        for u, v, *marks in graph.edges:
+            if marks not in (["tail", "arrow"], ["tail", "tail"]):
+                raise GraphError(
+                    f"the edge to {v!r} is neither directed nor undirected: no DAG is meant",
+                    column=u,
+                    advice="Bidirected edges and circles stand for hidden common causes.",
+                )
+        out, at = cls(len(graph.nodes)), graph._position
+        for u, v, _, mark_v in graph.edges:
+            i, j = at[u], at[v]
+            if mark_v == "arrow":
+                out.parents[j].add(i)
+                out.children[i].add(j)
+            else:
+                out.neighbors[i].add(j)
+                out.neighbors[j].add(i)
+        return out
+
+    def copy(self) -> PartialOrientation:
+        out = PartialOrientation(0)
+        out.parents = [set(s) for s in self.parents]
+        out.children = [set(s) for s in self.children]
+        out.neighbors = [set(s) for s in self.neighbors]
+        return out
+
+    def adjacent(self, i: int, j: int) -> bool:
+        return j in self.parents[i] or j in self.children[i] or j in self.neighbors[i]
+
+    def around(self, i: int) -> set[int]:
+        return self.parents[i] | self.children[i] | self.neighbors[i]
+
+    def orient(self, i: int, j: int) -> None:
+        """Make the undirected edge i - j into i → j."""
+        self.neighbors[i].discard(j)
+        self.neighbors[j].discard(i)
+        self.children[i].add(j)
+        self.parents[j].add(i)
+
+    def close(self, start: list[tuple[int, int]] | None = None) -> None:
+        """Apply Meek's four rules until nothing changes (a work-list over undirected edges)."""
+        if start is None:
+            queue = deque((i, j) for i, n in enumerate(self.neighbors) for j in sorted(n))
+        else:
+            queue = deque(self._touched(start))
+        while queue:
+            i, j = queue.popleft()
+            if j in self.neighbors[i] and self._forced(i, j):
+                self.orient(i, j)
+                queue.extend(self._touched([(i, j)]))
+
+    def _touched(self, oriented: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Undirected edges, both ways, near arrows that are new."""
+        near = set()
+        for i, j in oriented:
+            near |= {i, j} | self.neighbors[i] | self.neighbors[j]
+        return [
+            pair for a in sorted(near) for b in sorted(self.neighbors[a]) for pair in ((a, b), (b, a))
+        ]
+
+    def _forced(self, i: int, j: int) -> bool:
+        """Whether one of Meek's rules turns i - j into i → j."""
+        if any(not self.adjacent(p, j) for p in self.parents[i] if p != j):
+            return True
+        if self.children[i] & self.parents[j]:
+            return True
+        # Rules 3 and 4 need two nodes joined to i without an arrow at i, one of them into j.
+        between = sorted(self.neighbors[i] & self.parents[j])
+        for n, a in enumerate(between):
+            if any(not self.adjacent(a, b) for b in between[n + 1 :]):
+                return True
+        for d in between:
+            for c in self.parents[d]:
+                if c != j and c in self.around(i) and not self.adjacent(c, j):
+                    if c in self.neighbors[i] or c in self.parents[i]:
+                        return True
+        return False
+
+    def extension(self) -> list[set[int]] | None:
+        """Parents in a DAG with the same skeleton and no new collider, or None (Dor and Tarsi)."""
+        parents = [set(p) for p in self.parents]
+        children = [set(c) for c in self.children]
+        neighbors = [set(n) for n in self.neighbors]
+        left = set(range(len(parents)))
+        queue = deque(sorted(left))
+        waiting = set(queue)
+        final = [set(p) for p in self.parents]
+        while queue:
+            i = queue.popleft()
+            waiting.discard(i)
+            if i not in left or children[i]:
+                continue
+            around = neighbors[i] | parents[i]
+            if any(
+                not around - {n} <= parents[n] | children[n] | neighbors[n] for n in neighbors[i]
+            ):
+                continue
+            for n in neighbors[i]:
+                final[i].add(n)
+                neighbors[n].discard(i)
+            for p in parents[i]:
+                children[p].discard(i)
+            left.discard(i)
+            for n in sorted(around):
+                if n not in waiting:
+                    waiting.add(n)
+                    queue.append(n)
+        return None if left else final
+
+    def graph(self, like: CausalGraph, kind: str | None) -> CausalGraph:
+        from .causal_graph import CausalGraph
+
+        names = like.nodes
+        edges = [(names[i], names[j]) for i, c in enumerate(self.children) for j in c]
+        edges += [
+            (names[i], names[j], "tail", "tail")
+            for i, n in enumerate(self.neighbors)
+            for j in n
+            if i < j
+        ]
+        return CausalGraph(names, edges, latent=like.latent, kind=kind, info=like.info)
+
+
+def cpdag(graph: CausalGraph) -> CausalGraph:
+    """The completed partially directed graph of a DAG's equivalence class.
+
+    Example:
+        >>> from workbench import CausalGraph
+        >>> CausalGraph(["a", "b"], [("a", "b")]).cpdag().kind
+        'cpdag'
+    """
+    if graph.kind == "cpdag":
+        return graph
+    return _complete(PartialOrientation.of(graph.to_dag())).graph(graph, "cpdag")
+
+
+def is_cpdag(graph: CausalGraph) -> bool:
+    """Whether the marks are exactly those of some DAG's equivalence class."""
+    partial = PartialOrientation.of(graph)
+    parents = partial.extension()
+    if parents is None:
+        return False
+    complete = _complete(_from_parents(parents))
+    return complete.children == partial.children and complete.neighbors == partial.neighbors
+
+
+def members(graph: CausalGraph, limit: int = 100) -> list[CausalGraph]:
+    """DAGs of the class, at most ``limit``, found by orienting one edge at a time.
+
+    Every branch keeps the graph closed under Meek's rules, so each leaf is a member and no
+    branch is wasted.
+
+    Raises:
+        GraphError: The class is empty (the marks contradict each other).
+    """
+    if graph.kind == "dag":
+        return [graph]
+    start = PartialOrientation.of(graph)
+    start.close()
+    if start.extension() is None:
+        raise GraphError(
+            "no DAG has these edges and exactly these unshielded colliders",
+            advice="The marks contradict each other; learn the graph again or drop an arrow.",
+        )
+    found: list[CausalGraph] = []
+    stack = [start]
+    while stack and len(found) < limit:
+        partial = stack.pop()
+        pair = next(((i, min(n)) for i, n in enumerate(partial.neighbors) if n), None)
+        if pair is None:
+            found.append(partial.graph(graph, "dag"))
+            continue
+        for i, j in (pair[::-1], pair):  # popped in the other order: pair first
+            branch = partial.copy()
+            branch.orient(i, j)
+            branch.close([(i, j)])
+            if branch.extension() is not None:
+                stack.append(branch)
+    return found
+
+
+def _from_parents(parents: list[set[int]]) -> PartialOrientation:
+    out = PartialOrientation(len(parents))
+    for j, found in enumerate(parents):
+        out.parents[j] |= found
+        for i in found:
+            out.children[i].add(j)
+    return out
+
+
+def _complete(dag: PartialOrientation) -> PartialOrientation:
+    """Keep the arrows of unshielded colliders, undo the rest, close under Meek's rules."""
+    size = len(dag.parents)
+    out = PartialOrientation(size)
+    for j in range(size):
+        into = dag.parents[j]
+        for i in into:
+            # i → j is part of an unshielded collider if some other parent is not adjacent to i.
+            if any(k != i and not dag.adjacent(i, k) for k in into):
+                out.parents[j].add(i)
+                out.children[i].add(j)
+            else:
+                out.neighbors[i].add(j)
+                out.neighbors[j].add(i)
+    out.close()
+    return out
