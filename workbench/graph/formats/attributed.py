@@ -1,0 +1,92 @@
+"""Graphs as lists of nodes and edges with attributes: what GML, GraphML, node-link JSON and
+networkx have in common.
+
+Our own additions are attributes that other tools may ignore: ``mark_u`` and ``mark_v`` on an
+edge, ``latent`` (or dowhy's ``observed``) on a node, ``kind`` on the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from ...core.errors import did_you_mean
+from ..causal_graph import KINDS, MARKS, Mark
+from .source import DIRECTED, TAIL, Draft, Place, is_latent, text_of
+
+At = int | Place | None
+
+
+class Listing:
+    """Fills a draft from nodes with ids and edges between ids."""
+
+    def __init__(self, draft: Draft):
+        self.draft = draft
+        self._names: dict[Hashable, str] = {}
+        self._taken: dict[str, Hashable] = {}
+
+    def graph(self, attributes: Mapping[str, Any], at: At = None) -> None:
+        kind = attributes.get("kind")
+        if kind is None:
+            return
+        if kind not in KINDS:
+            raise self.draft.error(f"unknown kind of graph {kind!r}", at, did_you_mean(kind, KINDS))
+        self.draft.kind = kind
+
+    def node(self, identity: Any, attributes: Mapping[str, Any], at: At = None, name: Any = None):
+        """Note a node; its name is ``name`` or else the text of its id."""
+        named = text_of(identity if name is None else name)
+        key = self._key(identity, at)
+        if named is None:
+            raise self.draft.error(
+                f"a node's name must be a text or a number, not {identity!r}", at, "Rename it."
+            )
+        if key in self._names:
+            raise self.draft.error(f"the node {identity!r} is declared twice", at, "Remove one.")
+        if named in self._taken:
+            raise self.draft.error(
+                f"two nodes are called {named!r}: those with ids {self._taken[named]!r} and "
+                f"{identity!r}",
+                at,
+                "Names must differ.",
+            )
+        self._names[key], self._taken[named] = named, identity
+        self.draft.node(named, at)
+        latent = is_latent(attributes.items())
+        if latent is None:
+            raise self.draft.error(
+                f"the node {named!r}: 'latent' or 'observed' is neither yes nor no", at
+            )
+        if latent:
+            self.draft.latent.add(named)
+
+    def edge(
+        self, u: Any, v: Any, attributes: Mapping[str, Any], directed: bool, at: At = None
+    ) -> None:
+        default = DIRECTED if directed else (TAIL, TAIL)
+        marks: list[Mark] = []
+        for key, mark in zip(("mark_u", "mark_v"), default, strict=True):
+            mark = attributes.get(key, mark)
+            if mark not in MARKS:
+                raise self.draft.error(
+                    f"unknown {key} {mark!r} on an edge", at, f"Marks are {', '.join(MARKS)}."
+                )
+            marks.append(mark)
+        self.draft.edge(self._find(u, at), self._find(v, at), *marks, at=at)
+
+    def _key(self, identity: Any, at: At) -> Hashable:
+        # True == 1 == 1.0 as dictionary keys, but not as names.
+        if not isinstance(identity, Hashable):
+            raise self.draft.error(f"{identity!r} can't be the id of a node", at, "Use a text.")
+        return type(identity), identity
+
+    def _find(self, identity: Any, at: At) -> str:
+        found = self._names.get(self._key(identity, at))
+        if found is None:
+            raise self.draft.error(
+                f"an edge names {identity!r}, which is not a node", at, self._advice(identity)
+            )
+        return found
+
+    def _advice(self, identity: Any) -> str:
+        return did_you_mean(identity, (i for i in self._taken.values()))
