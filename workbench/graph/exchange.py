@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import GraphError, warn
+from ..core.errors import FileFormatError, GraphError, warn
 from .causal_graph import CausalGraph
 from .formats.attributed import Listing
 from .formats.source import ARROW, CIRCLE, DIRECTED, TAIL, Draft, Source, arrow
@@ -32,6 +32,13 @@ def from_networkx(graph: nx.Graph) -> CausalGraph:
         >>> from_networkx(nx.DiGraph([(1, 2), ("a", 2)]))
         CausalGraph(dag, 3 nodes, 2 edges: 1 -> 2; a -> 2)
     """
+    try:
+        return _listed(graph).finish()
+    except FileFormatError as error:  # there is no file to blame
+        raise GraphError(error.problem, advice=error.advice) from None
+
+
+def _listed(graph: nx.Graph) -> Draft:
     draft = Draft(Source(""))
     listing = Listing(draft)
     listing.graph(graph.graph)
@@ -48,7 +55,7 @@ def from_networkx(graph: nx.Graph) -> CausalGraph:
                 advice="Use a networkx.MultiDiGraph.",
             )
         listing.edge(u, v, attributes, directed)
-    return draft.finish()
+    return draft
 
 
 def to_networkx(graph: CausalGraph) -> nx.DiGraph | nx.MultiDiGraph:

@@ -135,8 +135,10 @@ def text_width(text: str, font: float = FONT) -> float:
             continue
         elif char in "iljtfrI.,;:'|!()[] ":
             width += 0.38
-        elif char in "mwMW@%—" or char.isupper():
-            width += 0.82
+        elif char in "mwMW@%—":
+            width += 1.0
+        elif char.isupper():
+            width += 0.78
         else:
             width += 0.60
     return width * font

@@ -213,7 +213,7 @@ def _restored(value: Any, source: Source) -> Any:
         return tuple(_restored(v, source) for v in value[_TUPLE])
     if set(value) == {_PAIRS} and isinstance(value[_PAIRS], list):
         try:
-            return {_restored(k): _restored(v, source) for k, v in value[_PAIRS]}
+            return {_restored(k, source): _restored(v, source) for k, v in value[_PAIRS]}
         except (TypeError, ValueError):
             raise source.error("'info' holds a broken list of pairs", 0) from None
     return {k: _restored(v, source) for k, v in value.items()}

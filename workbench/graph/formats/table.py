@@ -258,6 +258,10 @@ def _cell(value: str) -> str:
 
 
 def _line(values: Iterable[str]) -> str:
-    if any("\0" in value for value in values):
-        raise FileFormatError("a table can't hold a name with a NUL", advice="Rename the node.")
+    values = list(values)
+    for value in values:
+        if "\0" in value:
+            raise FileFormatError(
+                f"a table can't hold the name {value!r}", advice="Rename the node."
+            )
     return ",".join(_cell(value) for value in values)
