@@ -94,8 +94,8 @@ def check_table(
 
     Example:
         >>> df = pd.DataFrame({"a": [1.5, 2.5, 3.5], "b": [7, 7, 7]})
-        >>> check_table(df).to_frame()[["column", "code"]].values.tolist()
-        [['b', 'constant'], [None, 'few-rows']]
+        >>> [f.code for f in check_table(df).findings]
+        ['constant', 'few-rows']
     """
     if not isinstance(df, pd.DataFrame):
         raise DataError("check_table needs a DataFrame", value=type(df).__name__)
@@ -250,12 +250,14 @@ def _copies(clean: dict[str, pd.Series], kinds: dict[str, Any]) -> Iterator[Find
     for name, column in clean.items():
         if kinds[name].role is not None or kinds[name].kind == "categorical":
             continue
+        if column.isna().all():
+            continue
         values = (
             column.cat.codes.to_numpy().astype(float)
             if kinds[name].is_discrete
             else column.to_numpy(dtype=float)
         )
-        values = np.where(np.isnan(values), np.nanmean(values) if len(values) else 0.0, values)
+        values = np.where(np.isnan(values), np.nanmean(values), values)
         values = values - values.mean()
         length = np.linalg.norm(values)
         if length:
