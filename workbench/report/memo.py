@@ -98,9 +98,10 @@ class Memo:
             undefined=jinja2.StrictUndefined,
         )
         environment.filters["cell"] = _cell
+        numbers = count()
         return environment.get_template("memo.html").render(
             memo=self,
-            picture=lambda card: Markup(svg(card.draw, card.size)),
+            picture=lambda card: Markup(svg(card.draw, card.size, f"f{next(numbers)}")),
             is_number=lambda v: isinstance(v, int | float) and not isinstance(v, bool),
         )
 
