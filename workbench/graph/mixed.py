@@ -208,10 +208,14 @@ class MoralGraph:
                         stack.append(node)
         return reached, touched - reached
 
-    def nearest(self, a: int, b: int, allowed: Collection[int]) -> set[int] | None:
-        """The minimal separator of a and b nearest to b, or None if ``allowed`` has none."""
-        reached, touched = self.spread([b], allowed)
-        return None if a in reached else self.spread([a], touched)[1]
+    def nearest(
+        self, a: int, b: int, allowed: Collection[int], given: Collection[int] = NOTHING
+    ) -> set[int] | None:
+        """The minimal addition to ``given`` nearest to b that separates a and b, or None."""
+        reached, touched = self.spread([b], {*allowed, *given})
+        if a in reached:
+            return None
+        return self.spread([a], touched.union(given))[1].difference(given)
 
     def separators(self, a: int, b: int, allowed: Collection[int], limit: int) -> list[set[int]]:
         """Minimal separators within ``allowed``, at most ``limit``, smallest first.

@@ -90,7 +90,7 @@ def minimal_separator(
     allowed = observed_positions(graph, candidates, "a separator") - {a, b}
     mixed = MixedGraph.of(graph)
     moral = MoralGraph(mixed, mixed.ancestors([a, b, *forced]))
-    found = moral.nearest(a, b, allowed | forced)
+    found = moral.nearest(a, b, allowed, forced)
     return None if found is None else frozenset(graph.nodes[i] for i in found | forced)
 
 
