@@ -32,9 +32,7 @@ def random_graph(rng, size, bidirected=False, latent=False):
     density = rng.uniform(1.5, 4) / size
     edges = [(str(u), str(v)) for u, v in pairs if rng.random() < density]
     if bidirected:
-        edges += [
-            (str(u), str(v), "arrow", "arrow") for u, v in pairs if rng.random() < 1.2 / size
-        ]
+        edges += [(str(u), str(v), "arrow", "arrow") for u, v in pairs if rng.random() < 1.2 / size]
     hidden = [n for n in names if rng.random() < 0.25] if latent else []
     return CausalGraph(names, edges, latent=hidden)
 
@@ -285,9 +283,7 @@ def test_few_sets_are_still_led_by_a_smallest_one():
 def test_one_cause_of_many_confounders_is_the_smallest_set():
     confounders = [f"c{i}" for i in range(8)]
     edges = [("root", "t"), ("t", "y"), *(("root", c) for c in confounders)]
-    g = CausalGraph(
-        ["root", *confounders, "t", "y"], edges + [(c, "y") for c in confounders]
-    )
+    g = CausalGraph(["root", *confounders, "t", "y"], edges + [(c, "y") for c in confounders])
     assert adjustment_sets(g, "t", "y", limit=1) == [{"root"}]
     assert adjustment_set(g, "t", "y") == {*confounders, "root"} - {"root"}
 

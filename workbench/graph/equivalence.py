@@ -84,7 +84,10 @@ class PartialOrientation:
         for i, j in oriented:
             near |= {i, j} | self.neighbors[i] | self.neighbors[j]
         return [
-            pair for a in sorted(near) for b in sorted(self.neighbors[a]) for pair in ((a, b), (b, a))
+            pair
+            for a in sorted(near)
+            for b in sorted(self.neighbors[a])
+            for pair in ((a, b), (b, a))
         ]
 
     def _forced(self, i: int, j: int) -> bool:

@@ -212,9 +212,7 @@ class Estimand(Result):
         return "Measure a node on the open path, or find an instrument."
 
 
-def identify(
-    graph: CausalGraph, treatment: str, outcome: str, *, limit: int = 20
-) -> Estimand:
+def identify(graph: CausalGraph, treatment: str, outcome: str, *, limit: int = 20) -> Estimand:
     """Which columns give the effect of ``treatment`` on ``outcome``, if any do.
 
     Looks for back-door adjustment, a front-door set and instruments, and reports all that hold;

@@ -189,9 +189,7 @@ class MoralGraph:
                 self.of[member].append(len(self.cliques))
             self.cliques.append(list(clique))
 
-    def spread(
-        self, start: Iterable[int], closed: Collection[int]
-    ) -> tuple[set[int], set[int]]:
+    def spread(self, start: Iterable[int], closed: Collection[int]) -> tuple[set[int], set[int]]:
         """Nodes reached from ``start`` without crossing ``closed``, and the closed ones touched."""
         stack = list(start)
         reached, touched, used = set(stack), set(), set()
