@@ -1,4 +1,4 @@
-"""Separation and adjustment hold what their definitions say: all paths, all subsets, all members."""
+"""Separation and adjustment are what their definitions say, by enumeration."""
 
 from itertools import chain, combinations, product
 

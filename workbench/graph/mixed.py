@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..core.errors import GraphError
-from .equivalence import PartialOrientation
+from .equivalence import PartialOrientation, extended
 
 if TYPE_CHECKING:
     from .causal_graph import CausalGraph
@@ -288,17 +288,6 @@ class MoralGraph:
                 else:
                     flow[before, point] = flow.get((before, point), 0) + 1
                 point = before
-
-
-def extended(partial: PartialOrientation) -> list[set[int]]:
-    """Parents in one member of the class; refuses marks that contradict each other."""
-    parents = partial.extension()
-    if parents is None:
-        raise GraphError(
-            "no DAG has these edges and exactly these unshielded colliders",
-            advice="The marks contradict each other; learn the graph again or drop an arrow.",
-        )
-    return parents
 
 
 def _closure(

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..core.errors import GraphError, IdentificationError, QuestionError
-from .equivalence import PartialOrientation
-from .mixed import MixedGraph, MoralGraph, extended
+from .equivalence import PartialOrientation, extended
+from .mixed import MixedGraph, MoralGraph
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
