@@ -161,7 +161,7 @@ def test_the_preferred_way_comes_first_and_all_ways_are_listed():
     assert "smoking ↔ cancer stays open" in found.reason
     assert found.formula() == (
         "E[cancer | do(smoking=t)] = Σ_{tar} P(tar | smoking=t) "
-        "Σ_t' E[cancer | smoking=t', tar] P(t')"
+        "Σ_t' E[cancer | smoking=t', tar] P(smoking=t')"
     )
     lottery = CausalGraph(
         ["lot", "t", "y", "u"],
@@ -270,6 +270,22 @@ def test_the_edges_that_are_named_decide(knowledge):
                 pair = (u, v) if dag.has_edge(u, v) else (v, u)
                 partial.orient(*(g.nodes.index(n) for n in pair))
             assert identify(partial.graph(g, "mpdag"), t, y).is_identified
+
+
+def test_an_instrument_of_a_class_is_one_in_every_member():
+    rng = np.random.default_rng(10)
+    seen = 0
+    for _ in range(3000):
+        dag = random_graph(rng, int(rng.integers(3, 7)), latent=0.3)
+        g = dag.cpdag()
+        if g.kind == "dag" or len(g.observed) < 3:
+            continue
+        t, y = rng.permutation(g.observed)[:2].tolist()
+        for found in identify(g, t, y).instruments:
+            seen += 1
+            for member in g.members():
+                assert found.given in instrument_sets(member, t, y)[found.name]
+    assert seen > 10
 
 
 def test_a_class_that_does_not_decide_is_not_identified_and_says_what_to_do():

@@ -10,8 +10,7 @@ from ..core.results import Result
 from ..core.saving import saveable
 from .front_door import mediators
 from .instruments import Instrument, instruments
-from .question import Question
-from .separation import _check_limit
+from .question import Question, check_limit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,8 +116,8 @@ class Estimand(Result):
         if method == "back-door":
             return f"{left} = Σ_{{{w}}} E[{y} | {t}, {w}] P({w})" if w else f"{left} = E[{y} | {t}]"
         if method == "front-door":
-            m = ", ".join(columns["M"])
-            return f"{left} = Σ_{{{m}}} P({m} | {t}) Σ_t' E[{y} | {self.treatment}=t', {m}] P(t')"
+            m, other = ", ".join(columns["M"]), f"{self.treatment}=t'"
+            return f"{left} = Σ_{{{m}}} P({m} | {t}) Σ_t' E[{y} | {other}, {m}] P({other})"
         z = columns["Z"][0]
         given = f" | {w}" if w else ""
         return (
@@ -248,7 +247,7 @@ def identify(graph: CausalGraph, treatment: str, outcome: str, *, limit: int = 2
         >>> estimand.formula()
         'E[y | do(t=t)] = Σ_{z} E[y | t=t, z] P(z)'
     """
-    _check_limit(limit)
+    check_limit(limit)
     question = Question(graph, treatment, outcome)
     adjustment = question.adjustment()
     through = mediators(question) or ()

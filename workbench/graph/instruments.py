@@ -30,9 +30,9 @@ class Instrument:
 def instruments(question: Question, limit: int) -> list[Instrument]:
     """Instruments by the graphical criterion, nearest to the treatment first.
 
-    z is an instrument given W if neither it nor W descends from the treatment, z is not separated
-    from t by W, and W separates z from y once the first edges of the directed paths from t to y
-    are taken out.
+    z is an instrument given W if neither it nor W may descend from the treatment, W does not
+    separate z from t, and W separates z from y once the first edges of the directed paths from t
+    to y are taken out.
 
     All unconditional instruments are found in linear time (up to ``limit``). Conditional ones are
     looked for among the ``limit`` nodes nearest to the treatment, with W among the ancestors of z
@@ -49,7 +49,7 @@ def instruments(question: Question, limit: int) -> list[Instrument]:
     if question.undecided or not question.mediating:
         return []
     names, t, y = question.graph.nodes, question.t, question.y
-    usable = question.observed - question.mixed.descendants([t])
+    usable = question.observed - question.possibly_after
     relevant, tied = question.mixed.reach([t]), question.cut.reach([y])
     found, others = [], []
     for z in _outwards(question):

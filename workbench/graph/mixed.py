@@ -86,11 +86,11 @@ class MixedGraph:
 
     def ancestors(self, start: Iterable[int]) -> set[int]:
         """``start`` and all nodes with a directed path into it."""
-        return _closure(self.parents, start)
+        return closure(self.parents, start)
 
     def descendants(self, start: Iterable[int]) -> set[int]:
         """``start`` and all nodes with a directed path from it."""
-        return _closure(self.children, start)
+        return closure(self.children, start)
 
     # A state is 2 * node, plus 1 if the node was entered through an arrowhead.
 
@@ -180,7 +180,7 @@ class MoralGraph:
             if node in seen:
                 continue
             if mixed.spouses[node]:
-                district = _closure(mixed.spouses, [node], nodes)
+                district = closure(mixed.spouses, [node], nodes)
                 seen |= district
                 clique = set(district).union(*(mixed.parents[d] for d in district))
             else:
@@ -290,9 +290,10 @@ class MoralGraph:
                 point = before
 
 
-def _closure(
+def closure(
     step: list[list[int]], start: Iterable[int], within: Collection[int] | None = None
 ) -> set[int]:
+    """``start`` and all that repeated steps lead to (inside ``within``)."""
     stack = list(start)
     seen = set(stack)
     while stack:
@@ -334,7 +335,7 @@ def _ancestral_member(graph: CausalGraph) -> MixedGraph:
         parents[j].add(i)
     mixed = MixedGraph.of_parents(parents, spouses)
     for i in range(size):
-        above = _closure(mixed.parents, mixed.parents[i])
+        above = closure(mixed.parents, mixed.parents[i])
         clash = next((j for j in (i, *mixed.spouses[i]) if j in above), None)
         if clash is not None:
             raise GraphError(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from functools import cached_property
 from itertools import pairwise
+from numbers import Integral
 from typing import TYPE_CHECKING
 
-from ..core.errors import GraphError, IdentificationError, QuestionError
+from ..core.errors import GraphError, IdentificationError, ParameterError, QuestionError
 from .equivalence import PartialOrientation, extended
-from .mixed import MixedGraph, MoralGraph
+from .mixed import MixedGraph, MoralGraph, closure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -22,13 +23,14 @@ class Question:
 
     For a class of DAGs everything is answered in one member once the class is amenable: no
     possibly causal path from the treatment starts with an undirected edge. Then the effect is one
-    functional of the distribution for all members, and what is valid in one is valid in all.
+    functional of the distribution for all members, so a formula that holds in one holds in all.
 
     Attributes:
         t, y: Positions of treatment and outcome.
         mixed: The graph, or a member of the class.
         undecided: Possibly causal paths that start with an undirected edge, one for each such
             edge; empty if the class is amenable.
+        possibly_after: The treatment and all nodes that may descend from it in some member.
         mediating: Nodes on directed paths from treatment to outcome, without the treatment.
         forbidden: The treatment, ``mediating`` and all their descendants.
         cut: The graph without the first edges of the directed paths to the outcome, in which
@@ -76,8 +78,11 @@ class Question:
             partial.close()
             self.mixed = MixedGraph.of_parents(extended(partial))
             self.undecided = _undecided(partial, self.t, self.y)
+            onwards = [[*c, *n] for c, n in zip(partial.children, partial.neighbors, strict=True)]
+            self.possibly_after = closure(onwards, [self.t])
         else:
             self.mixed = MixedGraph.of(graph)
+            self.possibly_after = self.mixed.descendants([self.t])
 
     @cached_property
     def mediating(self) -> set[int]:
@@ -164,8 +169,10 @@ class Question:
         names = self.graph.nodes
         text = names[path[0][0]] if path else ""
         for (before, _), (node, entered) in pairwise(path):
-            if self.undecided:
-                arrow = "—" if names[node] in self.graph.neighbors(names[before]) else "→"
+            if names[node] in self.graph.neighbors(names[before]):
+                arrow = "—"
+            elif self.undecided:
+                arrow = "→"
             elif not entered:
                 arrow = "←"
             else:
@@ -174,6 +181,12 @@ class Question:
                 arrow = "→" if causes and before not in self._ancestors_allowed else "↔"
             text += f" {arrow} {names[node]}"
         return text
+
+
+def check_limit(limit: int) -> None:
+    """Refuse a limit that is not a positive integer."""
+    if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
+        raise ParameterError("must be a positive integer", column="limit", value=limit)
 
 
 def observed_positions(graph: CausalGraph, names: str | Iterable[str], role: str) -> set[int]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..core.errors import GraphError, IdentificationError, ParameterError
+from ..core.errors import GraphError, IdentificationError
 from ..core.saving import saveable
 from .mixed import MixedGraph, MoralGraph
-from .question import Question, observed_positions
+from .question import Question, check_limit, observed_positions
 
 if TYPE_CHECKING:
     from .causal_graph import CausalGraph
@@ -181,7 +181,7 @@ def adjustment_sets(
         >>> [sorted(s) for s in adjustment_sets(g, "t", "y")]
         [['a'], ['b']]
     """
-    _check_limit(limit)
+    check_limit(limit)
     question = Question(graph, treatment, outcome)
     return [question.names(s) for s in question.minimal_sets(limit)]
 
@@ -223,7 +223,7 @@ def implied_independencies(graph: CausalGraph, limit: int | None = None) -> list
         ['c ⊥ a | b']
     """
     if limit is not None:
-        _check_limit(limit)
+        check_limit(limit)
     if graph.latent or graph.kind in ("admg", "pag"):
         return list(islice(_separable_pairs(graph), limit))
     return list(islice(_local_markov(graph), limit))
@@ -274,8 +274,3 @@ def _sides(graph: CausalGraph, **sides: str | Iterable[str]) -> list[set[int]]:
                 )
         found[role] = positions
     return list(found.values())
-
-
-def _check_limit(limit: int) -> None:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ParameterError("must be a positive integer", column="limit", value=limit)
