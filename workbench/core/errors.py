@@ -190,7 +190,7 @@ def recording() -> Iterator[list[CausalWarning]]:
 def _show(warning: CausalWarning) -> None:
     # Point at the caller's line, not at ours.
     package = str(Path(__file__).parent.parent)
-    depth, frame = 1, sys._getframe(1)
+    depth, frame = 2, sys._getframe(1)
     while frame is not None and (
         frame.f_code.co_filename.startswith(package) or "contextlib" in frame.f_code.co_filename
     ):

@@ -76,7 +76,9 @@ def save(obj: Any, path: str | Path, force: bool = False) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()
     # The first save builds the whole folder beside its place; later ones build inside it.
-    home = Path(tempfile.mkdtemp(prefix=f".{path.name}.saving-", dir=path.parent)) if fresh else path
+    home = (
+        Path(tempfile.mkdtemp(prefix=f".{path.name}.saving-", dir=path.parent)) if fresh else path
+    )
     content = Path(tempfile.mkdtemp(prefix="content-", dir=home))
     try:
         writer = _Writer(content)
@@ -240,7 +242,12 @@ class _Writer:
 
         if isinstance(value, pd.DataFrame):
             columns = [go(value.iloc[:, j].reset_index(drop=True)) for j in range(value.shape[1])]
-            return {"!": "frame", "index": go(value.index), "names": go(value.columns), "v": columns}
+            return {
+                "!": "frame",
+                "index": go(value.index),
+                "names": go(value.columns),
+                "v": columns,
+            }
         if isinstance(value, pd.Series):
             if isinstance(value.dtype, pd.CategoricalDtype):
                 data = {
@@ -248,7 +255,12 @@ class _Writer:
                     "levels": go(value.cat.categories),
                     "ordered": value.cat.ordered,
                 }
-                return {"!": "series", "index": go(value.index), "name": go(value.name), "cat": data}
+                return {
+                    "!": "series",
+                    "index": go(value.index),
+                    "name": go(value.name),
+                    "cat": data,
+                }
             return {
                 "!": "series",
                 "index": go(value.index),
@@ -257,7 +269,11 @@ class _Writer:
                 "v": go(_values(value)),
             }
         if isinstance(value, pd.RangeIndex):
-            return {"!": "range", "v": [value.start, value.stop, value.step], "name": go(value.name)}
+            return {
+                "!": "range",
+                "v": [value.start, value.stop, value.step],
+                "name": go(value.name),
+            }
         if isinstance(value, pd.MultiIndex):
             return {"!": "multi", "v": go(value.tolist()), "name": go(list(value.names))}
         return {

@@ -269,7 +269,9 @@ class CausalGraph:
 
     def to_dag(self) -> CausalGraph:
         """One consistent DAG of the class: for drawing and simulation, never to stand for it."""
-        return self.members(limit=1)[0]
+        from .equivalence import extension
+
+        return extension(self)
 
     # -- new graphs ------------------------------------------------------------------------
 
@@ -373,7 +375,11 @@ class CausalGraph:
             shown.append(f"{u} {left}-{arrows[mark_v]} {v}".replace("--> ", "-> "))
         more = f", ... {len(self.edges) - 6} more" if len(self.edges) > 6 else ""
         counts = f"{self.kind}, {len(self.nodes)} nodes, {len(self.edges)} edges"
-        return f"CausalGraph({counts}: {'; '.join(shown)}{more})" if shown else f"CausalGraph({counts})"
+        return (
+            f"CausalGraph({counts}: {'; '.join(shown)}{more})"
+            if shown
+            else f"CausalGraph({counts})"
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CausalGraph) and self._key == other._key

@@ -1,0 +1,349 @@
+"""The gate of effect estimation: treatment, outcome and covariates, checked and aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import DataError, QuestionError, warn
+from .gate import Table, align, as_frame, count, numbers, refuse_missing, table
+from .schema import Feature, Schema
+
+
+@dataclass(frozen=True, eq=False)
+class EffectData:
+    """What an effect estimator is fitted on: checked, aligned, in canonical order.
+
+    Attributes:
+        y: Outcome, float (n,).
+        t: Treatment: index of the arm (int) for a discrete one, value (float) for a dose; (n,).
+        arms: The arms in order, for a discrete treatment; else None. ``arms[0]`` is control.
+        x: Effect modifiers, or None.
+        w: Further columns to adjust for, or None.
+        weight: Row weights (n,), or None.
+        groups: Integer cluster of each row (n,), or None.
+        y_name, t_name: Names for messages and results.
+        index: The rows' labels.
+    """
+
+    y: np.ndarray
+    t: np.ndarray
+    arms: tuple[Any, ...] | None
+    x: Table | None
+    w: Table | None
+    weight: np.ndarray | None
+    groups: np.ndarray | None
+    y_name: str
+    t_name: str
+    index: pd.Index
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def effect_data(
+    Y: Any,
+    T: Any,
+    *,
+    X: Any = None,
+    W: Any = None,
+    sample_weight: Any = None,
+    groups: Any = None,
+    schema: Schema | None = None,
+    discrete_treatment: bool | None = None,
+    max_arms: int = 20,
+    min_rows: int = 10,
+    min_arm: int = 2,
+) -> EffectData:
+    """Check the inputs of an effect estimator.
+
+    Args:
+        Y: Outcome: numbers, or two levels (the second is 1).
+        T: Treatment: numbers, true/false, or levels.
+        X: Effect modifiers; W: further columns to adjust for; DataFrames, Series or arrays.
+        sample_weight: Non-negative, one per row.
+        groups: Cluster of each row: any labels.
+        schema: What the columns mean.
+        discrete_treatment: Whether T has arms; guessed (levels, or at most two numbers) if None.
+        max_arms: Most arms a discrete treatment may have.
+        min_rows: Fewest rows.
+        min_arm: Fewest rows in each arm.
+
+    Raises:
+        DataError: As :func:`table`; empty cells in Y or T; an arm that is too small; a constant
+            outcome or treatment.
+        QuestionError: Y or T also among X or W; a dose declared discrete.
+    """
+    y_table = table(Y, schema=schema, what="outcome", prefix="Y", min_rows=min_rows, drop=False)
+    t_table = table(T, schema=schema, what="treatment", prefix="T", min_rows=min_rows, drop=False)
+    for name, part in (("outcome", y_table), ("treatment", t_table)):
+        if part.frame.shape[1] != 1:
+            raise DataError(
+                f"the {name} has {part.frame.shape[1]} columns, one is needed",
+                column=part.names[1],
+            )
+    x_table = _optional_table(X, schema, "effect modifiers X", "X", min_rows)
+    w_table = _optional_table(W, schema, "adjustment columns W", "W", min_rows)
+    # A DataFrame's labels beat positions: the first labelled input leads.
+    parts = {"T": t_table.frame, "Y": y_table.frame}
+    if x_table is not None:
+        parts["X"] = x_table.frame
+    if w_table is not None:
+        parts["W"] = w_table.frame
+    for key, value in (("sample_weight", sample_weight), ("groups", groups)):
+        if value is not None:
+            parts[key] = as_frame(value, key, key)[0]
+    labelled = {
+        "Y": Y,
+        "T": T,
+        "X": X,
+        "W": W,
+        "sample_weight": sample_weight,
+        "groups": groups,
+    }
+    labelled = [k for k in parts if isinstance(labelled[k], pd.DataFrame | pd.Series)]
+    lead = labelled[0] if labelled else "T"
+    for key in parts:
+        if key in labelled:
+            parts[key] = align(parts[lead], parts[key], key, lead)
+        elif len(parts[key]) != len(parts[lead]):
+            align(parts[lead], parts[key], key, lead)  # raises, naming both lengths
+        else:
+            parts[key] = parts[key].set_axis(parts[lead].index)
+    y_name, t_name = y_table.names[0], t_table.names[0]
+    _refuse_overlap(y_name, t_name, y_table.named, t_table.named, x_table, w_table)
+    y = _outcome(parts["Y"][y_name], y_table.schema[y_name])
+    t, arms = _treatment(
+        parts["T"][t_name], t_table.schema[t_name], discrete_treatment, max_arms, min_arm
+    )
+    x = None if x_table is None else Table(parts["X"], x_table.schema, x_table.named)
+    w = None if w_table is None else Table(parts["W"], w_table.schema, w_table.named)
+    _refuse_copies(parts["T"][t_name], parts["Y"][y_name], x, w)
+    return EffectData(
+        y=y,
+        t=t,
+        arms=arms,
+        x=x,
+        w=w,
+        weight=_weights(parts.get("sample_weight")),
+        groups=_groups(parts.get("groups")),
+        y_name=y_name,
+        t_name=t_name,
+        index=parts[lead].index,
+    )
+
+
+def _optional_table(
+    data: Any, schema: Schema | None, what: str, prefix: str, min_rows: int
+) -> Table | None:
+    if data is None or getattr(data, "shape", (0, 1))[-1:] == (0,) and np.ndim(data) == 2:
+        return None
+    checked = table(
+        data,
+        schema=schema,
+        what=what,
+        prefix=prefix,
+        canonical=True,
+        min_rows=min_rows,
+        drop=False,
+    )
+    structural = [f.name for f in checked.schema if f.role is not None]
+    kept = [n for n in checked.names if n not in structural]
+    if structural:
+        warn(
+            "structural-columns",
+            f"{', '.join(map(repr, structural))} in the {what} name units, times or clusters and "
+            "were not used as covariates",
+            structural,
+        )
+        if not kept:
+            return None
+    return Table(checked.frame[kept], checked.schema.select(kept), checked.named)
+
+
+def _refuse_overlap(
+    y_name: str, t_name: str, y_named: bool, t_named: bool, x: Table | None, w: Table | None
+) -> None:
+    if y_named and t_named and y_name == t_name:
+        raise QuestionError("is both treatment and outcome", column=t_name)
+    for key, part in (("X", x), ("W", w)):
+        if part is None or not part.named:
+            continue
+        for role, name, named in (("outcome", y_name, y_named), ("treatment", t_name, t_named)):
+            if named and name in part.names:
+                raise QuestionError(
+                    f"is the {role} and also in {key}",
+                    column=name,
+                    advice=f"Leave it out of {key}.",
+                )
+    if x is not None and w is not None and x.named and w.named:
+        both = [n for n in w.names if n in x.names]
+        if both:
+            raise QuestionError(
+                "is in X and in W",
+                column=both[0],
+                advice="X is adjusted for anyway; drop it from W.",
+            )
+
+
+def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None) -> None:
+    """A covariate that equals the treatment or outcome up to units makes the answer void."""
+    for role, target in (("treatment", t), ("outcome", y)):
+        codes = _plain(target)
+        codes = codes - codes.mean()
+        size = np.linalg.norm(codes)
+        for key, part in (("X", x), ("W", w)):
+            if part is None or not size:
+                continue
+            for name in part.names:
+                values = _plain(part.frame[name])
+                if np.isnan(values).any():
+                    continue
+                values = values - values.mean()
+                other = np.linalg.norm(values)
+                if other and abs(codes @ values) >= (1 - 1e-12) * size * other:
+                    raise QuestionError(
+                        f"in {key} is a copy of the {role} {str(target.name)!r}"
+                        " (up to units or coding)",
+                        column=name,
+                        advice="Leave it out.",
+                    )
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes.to_numpy().astype(float)
+        return np.where(codes < 0, np.nan, codes)
+    return column.to_numpy(dtype=float)
+
+
+def _outcome(column: pd.Series, feature: Feature) -> np.ndarray:
+    refuse_missing(column)
+    if feature.kind in ("categorical", "ordinal") and len(column.cat.categories) > 2:
+        numeric = all(isinstance(v, int | float) for v in column.cat.categories)
+        if not numeric:
+            raise DataError(
+                f"the outcome has {len(column.cat.categories)} levels; a number or two levels "
+                "are needed",
+                column=str(column.name),
+                row=column.index[0],
+                value=column.iloc[0],
+                advice="Choose one level: df[name] == level.",
+            )
+        values = column.astype(float).to_numpy()
+    elif feature.is_discrete:
+        levels = list(column.cat.categories)
+        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
+        values = column.astype(float).to_numpy() if numeric else _plain(column)
+    else:
+        values = column.to_numpy(dtype=float)
+    if values.min() == values.max():
+        raise DataError(
+            "the outcome has the same value in every row", column=str(column.name), value=values[0]
+        )
+    return values
+
+
+def _treatment(
+    column: pd.Series,
+    feature: Feature,
+    discrete: bool | None,
+    max_arms: int,
+    min_arm: int,
+) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+    refuse_missing(column)
+    name = str(column.name)
+    if discrete is None:
+        discrete = feature.is_discrete or column.nunique() <= 2
+    if not discrete:
+        if feature.is_discrete:
+            values = [v for v in column.cat.categories]
+            if not all(isinstance(v, int | float) for v in values):
+                raise QuestionError(
+                    "has levels, a dose must be a number",
+                    column=name,
+                    value=values[0],
+                    advice="Use an estimator for discrete treatments.",
+                )
+        values = column.astype(float).to_numpy()
+        if values.min() == values.max():
+            raise DataError(
+                "the treatment has the same value in every row", column=name, value=values[0]
+            )
+        return values, None
+    if feature.is_discrete:
+        arms = [a for a in column.cat.categories if (column == a).any()]
+    else:
+        found = np.sort(column.unique())
+        arms = [int(v) if float(v).is_integer() else float(v) for v in found]
+    if len(arms) > max_arms:
+        raise QuestionError(
+            f"has {len(arms)} different values and was declared discrete",
+            column=name,
+            value=arms[0],
+            advice="Use an estimator for doses, or group the values.",
+        )
+    if len(arms) < 2:
+        raise DataError(
+            f"every row has treatment {arms[0]!r}: there is nothing to compare with",
+            column=name,
+            value=arms[0],
+            advice="Both treated and untreated rows are needed.",
+        )
+    values = column.astype(object).to_numpy()
+    codes = np.select([values == a for a in arms], range(len(arms))).astype(int)
+    sizes = np.bincount(codes, minlength=len(arms))
+    if sizes.min() < min_arm:
+        small = int(sizes.argmin())
+        raise DataError(
+            f"only {count(int(sizes[small]), 'row')} with treatment {arms[small]!r}, at least "
+            f"{min_arm} are needed",
+            column=name,
+            row=column.index[int((codes == small).argmax())],
+            value=arms[small],
+            advice="Drop this arm or merge it with another.",
+        )
+    return codes, tuple(arms)
+
+
+def arm(arms: Sequence[Any], value: Any, name: str) -> int:
+    """Index of an arm; an arm that is not in the data is an error."""
+    for i, known in enumerate(arms):
+        if known == value and isinstance(known, bool) >= isinstance(value, bool):
+            return i
+        if isinstance(known, bool | np.bool_) and value in (0, 1) and known == bool(value):
+            return i
+    raise QuestionError(
+        "has no such arm in the data",
+        column=name,
+        value=value,
+        advice=f"Arms: {', '.join(repr(a) for a in arms)}.",
+    )
+
+
+def _weights(frame: pd.DataFrame | None) -> np.ndarray | None:
+    if frame is None:
+        return None
+    checked = numbers(frame.iloc[:, 0], Feature("sample_weight"))
+    refuse_missing(checked)
+    values = checked.to_numpy()
+    if (values < 0).any() or values.sum() == 0:
+        raise DataError(
+            "weights must be non-negative and not all zero",
+            column="sample_weight",
+            row=checked.index[int(values.argmin())],
+            value=values.min(),
+        )
+    return values
+
+
+def _groups(frame: pd.DataFrame | None) -> np.ndarray | None:
+    if frame is None:
+        return None
+    column = frame.iloc[:, 0].rename("groups")
+    refuse_missing(column)
+    return pd.factorize(column)[0]

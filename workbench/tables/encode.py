@@ -1,0 +1,324 @@
+"""DataFrame to numbers and back: the only place that scales or one-hots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import DataError, ParameterError, did_you_mean, warn
+from ..core.parameters import Parameterised
+from ..core.saving import saveable
+from .gate import Table, table
+from .schema import Feature, Schema
+
+if TYPE_CHECKING:
+    import torch
+
+_EMPTY = "(missing)"
+_OTHER = "(other)"
+
+
+@saveable
+@dataclass(frozen=True)
+class Block:
+    """The encoded columns of one feature.
+
+    Attributes:
+        feature: The feature.
+        start, stop: Encoded columns ``start:stop``.
+        center, scale: ``encoded = (value - center) / scale`` for a single column.
+        levels: Levels of the columns, in order; empty for a number.
+        fill: What replaces an empty cell of a number.
+        indicator: Whether the last column says that the cell was empty.
+        dropped: Levels without a column of their own: the reference level, if there is one.
+        pooled: Whether rare levels share the column ``(other)``.
+    """
+
+    feature: Feature
+    start: int
+    stop: int
+    center: float = 0.0
+    scale: float = 1.0
+    levels: tuple = ()
+    fill: float = 0.0
+    indicator: bool = False
+    dropped: tuple = ()
+    pooled: bool = False
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+@saveable
+class Encoder(Parameterised):
+    """Encode a table as a float matrix, and decode it again.
+
+    Numbers and ordinal codes are scaled; a binary feature is one 0/1 column (1 is its second
+    level); a categorical feature has one 0/1 column per level. Empty cells are filled with the
+    median (or an own level) and marked in an extra column, if there were any when fitted.
+
+    Args:
+        scale: ``"standard"`` (mean 0, sd 1), ``"minmax"`` (0 to 1) or None (raw units).
+        drop_first: Leave out each categorical feature's first level (for linear models with an
+            intercept).
+        max_levels: Pool all but the most frequent levels of a categorical feature; says so.
+
+    Raises:
+        DataError: At ``transform``: missing columns, unknown levels, empty cells in a column that
+            had none when fitted.
+
+    Example:
+        >>> df = pd.DataFrame({"age": [30.0, 40.0, 50.0], "team": ["a", "b", "c"]})
+        >>> encoder = Encoder().fit(df)
+        >>> encoder.columns_
+        ('age', 'team=a', 'team=b', 'team=c')
+        >>> bool((encoder.inverse(encoder.transform(df)) == df).all(axis=None))
+        True
+    """
+
+    def __init__(
+        self,
+        scale: Literal["standard", "minmax"] | None = "standard",
+        drop_first: bool = False,
+        max_levels: int | None = None,
+    ):
+        self.scale = scale
+        self.drop_first = drop_first
+        self.max_levels = max_levels
+
+    def fit(self, data: pd.DataFrame | Table, schema: Schema | None = None) -> Self:
+        """Learn levels, centres, scales and which columns have empty cells."""
+        if self.scale not in ("standard", "minmax", None):
+            raise ParameterError(
+                "must be 'standard', 'minmax' or None", column="scale", value=self.scale
+            )
+        checked = data if isinstance(data, Table) else table(data, schema=schema)
+        self.schema_ = checked.schema
+        self.named_ = checked.named
+        blocks, start, filled = [], 0, []
+        for feature in checked.schema:
+            column = checked.frame[feature.name]
+            block = (
+                self._fit_number(feature, column, start)
+                if feature.is_numeric
+                else self._fit_levels(feature, column, start)
+            )
+            if block.indicator or _EMPTY in block.levels:
+                filled.append(feature.name)
+            blocks.append(block)
+            start = block.stop
+        self.blocks_ = tuple(blocks)
+        self.columns_ = tuple(name for block in blocks for name in _names(block))
+        if filled:
+            warn(
+                "missing-values",
+                f"empty cells in {', '.join(map(repr, filled))} were filled and marked with an "
+                "indicator: the answer assumes that being empty tells nothing more",
+                filled,
+            )
+        return self
+
+    def transform(self, data: pd.DataFrame | Table | np.ndarray) -> np.ndarray:
+        """Encode rows, matched by column name: ``(n, len(columns_))`` float64."""
+        self._require_fitted()
+        frame = self._matched(data)
+        out = np.empty((len(frame), len(self.columns_)))
+        for block in self.blocks_:
+            column = frame[block.feature.name]
+            if block.feature.is_numeric:
+                self._encode_number(block, column, out)
+            else:
+                self._encode_levels(block, column, out)
+        return out
+
+    def fit_transform(self, data: pd.DataFrame | Table, schema: Schema | None = None) -> np.ndarray:
+        """``fit`` and ``transform`` in one call."""
+        checked = data if isinstance(data, Table) else table(data, schema=schema)
+        return self.fit(checked).transform(checked)
+
+    def tensor(self, data: pd.DataFrame | Table, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """``transform`` as a torch tensor (float32 unless ``dtype`` says otherwise)."""
+        import torch
+
+        return torch.from_numpy(self.transform(data)).to(dtype or torch.float32)
+
+    def inverse(self, encoded: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
+        """Decode rows: numbers in their units, levels as given, empty cells as NaN."""
+        self._require_fitted()
+        encoded = np.asarray(encoded, dtype=float)
+        if encoded.ndim != 2 or encoded.shape[1] != len(self.columns_):
+            raise DataError(
+                f"encoded rows must have {len(self.columns_)} columns", value=encoded.shape
+            )
+        parts = {b.feature.name: _decode(b, encoded[:, b.columns]) for b in self.blocks_}
+        frame = pd.DataFrame(parts, columns=[b.feature.name for b in self.blocks_])
+        return frame if index is None else frame.set_axis(index)
+
+    def block(self, name: str) -> Block:
+        """The block of one feature."""
+        self._require_fitted()
+        for block in self.blocks_:
+            if block.feature.name == name:
+                return block
+        raise DataError(
+            "was not encoded", column=name, advice=did_you_mean(name, self.schema_.names)
+        )
+
+    def _matched(self, data: pd.DataFrame | Table | np.ndarray) -> pd.DataFrame:
+        if isinstance(data, Table):
+            frame = data.frame
+            missing = [n for n in self.schema_.names if n not in frame.columns]
+            if not missing:
+                return frame
+            raise DataError(
+                "is missing", column=missing[0], advice=did_you_mean(missing[0], frame.columns)
+            )
+        if not isinstance(data, pd.DataFrame):
+            array = np.asarray(data)
+            array = array.reshape(len(array), -1)
+            if array.shape[1] != len(self.schema_):
+                raise DataError(
+                    f"the array has {array.shape[1]} columns, {len(self.schema_)} were fitted",
+                    column=self.schema_.names[min(array.shape[1], len(self.schema_) - 1)],
+                )
+            if self.named_:
+                raise DataError(
+                    "an array has no column names to match those that were fitted",
+                    column=self.schema_.names[0],
+                    advice="Pass a DataFrame.",
+                )
+            data = pd.DataFrame(array, columns=list(self.schema_.names))
+        return table(
+            data, schema=self.schema_, columns=self.schema_.names, min_rows=0, drop=False
+        ).frame
+
+    def _fit_number(self, feature: Feature, column: pd.Series, start: int) -> Block:
+        values = column.to_numpy(dtype=float)
+        seen = values[~np.isnan(values)]
+        if not len(seen):
+            raise DataError(
+                "has no values at all", column=feature.name, advice="Leave the column out."
+            )
+        center, scale = self._location(seen)
+        indicator = len(seen) < len(values)
+        return Block(
+            feature,
+            start,
+            start + 1 + indicator,
+            center=center,
+            scale=scale,
+            fill=float(np.median(seen)),
+            indicator=indicator,
+        )
+
+    def _location(self, values: np.ndarray) -> tuple[float, float]:
+        if self.scale is None:
+            return 0.0, 1.0
+        if self.scale == "minmax":
+            low, high = float(values.min()), float(values.max())
+            return low, (high - low) or 1.0
+        center, spread = float(values.mean()), float(values.std())
+        # A constant column far from zero has a rounding-error sd; don't blow it up.
+        return center, spread if spread > 1e-12 * max(abs(center), 1e-300) else 1.0
+
+    def _fit_levels(self, feature: Feature, column: pd.Series, start: int) -> Block:
+        levels = tuple(feature.levels or column.cat.categories)
+        empty = bool(column.isna().any())
+        if feature.kind == "ordinal" and not empty:
+            codes = column.cat.codes.to_numpy().astype(float)
+            center, scale = self._location(codes)
+            return Block(feature, start, start + 1, center=center, scale=scale, levels=levels)
+        if feature.kind == "binary" and len(levels) == 2 and not empty:
+            return Block(feature, start, start + 1, levels=levels[1:], dropped=levels[:1])
+        pooled = self.max_levels is not None and len(levels) > self.max_levels
+        if pooled:
+            counts = column.value_counts().sort_index(kind="stable")
+            ranked = counts.sort_values(ascending=False, kind="stable").index
+            common = set(ranked[: self.max_levels])
+            warn(
+                "pooled-levels",
+                f"{len(levels) - len(common)} rare levels of {feature.name!r} share one column",
+                [feature.name],
+            )
+            levels = (*(v for v in levels if v in common), _OTHER)
+        if empty:
+            levels = (*levels, _EMPTY)
+        dropped = levels[:1] if self.drop_first or len(levels) == 1 else ()
+        levels = levels[len(dropped) :]
+        return Block(
+            feature, start, start + len(levels), levels=levels, dropped=dropped, pooled=pooled
+        )
+
+    def _encode_number(self, block: Block, column: pd.Series, out: np.ndarray) -> None:
+        values = column.to_numpy(dtype=float)
+        empty = np.isnan(values)
+        if empty.any() and not block.indicator:
+            self._refuse_new_gap(column)
+        values = np.where(empty, block.fill, values)
+        out[:, block.start] = (values - block.center) / block.scale
+        if block.indicator:
+            out[:, block.start + 1] = empty
+
+    def _encode_levels(self, block: Block, column: pd.Series, out: np.ndarray) -> None:
+        empty = column.isna().to_numpy()
+        if block.feature.kind == "ordinal" and block.stop == block.start + 1 and not block.dropped:
+            if empty.any():
+                self._refuse_new_gap(column)
+            codes = column.cat.codes.to_numpy()
+            out[:, block.start] = (codes - block.center) / block.scale
+            return
+        if empty.any() and _EMPTY not in block.levels:
+            self._refuse_new_gap(column)
+        all_levels = list(column.cat.categories)
+        place = {v: i for i, v in enumerate(block.levels)}
+        other = place.get(_OTHER, -1) if block.pooled else -1
+        lookup = np.array(
+            [place.get(v, -1 if v in block.dropped else other) for v in all_levels] or [-1]
+        )
+        codes = column.cat.codes.to_numpy()
+        position = np.where(empty, place.get(_EMPTY, -1), lookup[np.maximum(codes, 0)])
+        out[:, block.columns] = position[:, None] == np.arange(block.stop - block.start)
+
+    def _refuse_new_gap(self, column: pd.Series) -> None:
+        at = int(column.isna().to_numpy().argmax())
+        raise DataError(
+            "has an empty cell, and had none when fitted",
+            column=str(column.name),
+            row=column.index[at],
+            advice="Fill it or drop the row.",
+        )
+
+
+def _names(block: Block) -> list[str]:
+    name = block.feature.name
+    if block.feature.is_numeric:
+        return [name, f"{name}={_EMPTY}"] if block.indicator else [name]
+    if block.feature.kind == "ordinal" and block.stop == block.start + 1 and not block.dropped:
+        return [name]
+    return [f"{name}={level}" for level in block.levels]
+
+
+def _decode(block: Block, encoded: np.ndarray) -> np.ndarray | pd.Series:
+    feature = block.feature
+    if feature.is_numeric:
+        values = encoded[:, 0] * block.scale + block.center
+        if feature.kind == "count":
+            values = np.rint(values)
+        return np.where(encoded[:, 1] > 0.5, np.nan, values) if block.indicator else values
+    if feature.kind == "ordinal" and len(_names(block)) == 1 and not block.dropped:
+        codes = np.rint(encoded[:, 0] * block.scale + block.center)
+        picks = np.clip(codes, 0, len(block.levels) - 1).astype(int)
+        levels = block.levels
+    elif block.dropped:
+        best = encoded.argmax(axis=1) if encoded.shape[1] else np.zeros(len(encoded), int)
+        chosen = encoded[np.arange(len(encoded)), best] > 0.5 if encoded.shape[1] else False
+        picks, levels = np.where(chosen, best + 1, 0), (*block.dropped, *block.levels)
+    else:
+        picks, levels = encoded.argmax(axis=1), block.levels
+    values = np.empty(len(levels), dtype=object)
+    values[:] = [None if v == _EMPTY else v for v in levels]
+    return pd.Series(values[picks]).infer_objects()

@@ -1,0 +1,384 @@
+"""The one check of inputs: what every front door calls once, so that methods need no checks.
+
+Refusals name the column, the first bad row and what to do. What can be used in spite of a flaw
+(empty cells, a constant column) is used, and a named warning says what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import DataError, did_you_mean, warn
+from .schema import Feature, Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A checked copy of the caller's columns.
+
+    Attributes:
+        frame: Numbers as float64 (empty cells as NaN), levels as pandas categories.
+        schema: One feature per column of ``frame``, in the same order.
+        named: Whether the caller gave names (a DataFrame) or positions (an array).
+    """
+
+    frame: pd.DataFrame
+    schema: Schema
+    named: bool
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.frame.columns)
+
+
+def table(
+    data: Any,
+    *,
+    schema: Schema | None = None,
+    columns: Iterable[str] | None = None,
+    what: str = "data",
+    prefix: str = "x",
+    canonical: bool = False,
+    min_rows: int = 1,
+    drop: bool = True,
+) -> Table:
+    """Check a table and return it in canonical types.
+
+    Args:
+        data: A DataFrame, a Series, or an array of one or two dimensions (columns become
+            ``prefix0, prefix1, ...``).
+        schema: What the columns mean; guessed when left out. Columns it doesn't mention are
+            guessed.
+        columns: The columns to use; all by default.
+        what: How the table is called in messages.
+        canonical: Put named columns in the order of their names, so that the caller's order has
+            no influence.
+        min_rows: Fewest rows that make sense.
+        drop: Apply the missing-value policy ``"drop"`` of the schema. Without it such cells are
+            refused (for tables that must keep their rows).
+
+    Raises:
+        DataError: Not a table, no rows, repeated or unknown columns, types that can't be used,
+            infinite values, values outside the schema's levels or bounds, refused empty cells.
+    """
+    frame, named = as_frame(data, what, prefix)
+    if schema is not None and not isinstance(schema, Schema):
+        raise DataError("schema must be a Schema", value=type(schema).__name__)
+    if columns is not None:
+        wanted = [columns] if isinstance(columns, str) else list(columns)
+        for name in wanted:
+            if name not in frame.columns:
+                raise DataError(
+                    f"is not in the {what}",
+                    column=str(name),
+                    advice=did_you_mean(name, frame.columns),
+                )
+        if named and canonical:
+            wanted = sorted(wanted)
+        frame = frame[wanted]
+    elif named and canonical:
+        frame = frame[sorted(frame.columns)]
+    if frame.shape[1] and len(frame) < min_rows:
+        raise DataError(
+            f"the {what} has {count(len(frame), 'row')}, at least {min_rows} are needed",
+            column=frame.columns[0] if len(frame.columns) == 1 else None,
+        )
+    guessed = Schema.infer(frame)
+    features = [
+        schema[n] if schema is not None and n in schema else guessed[n] for n in frame.columns
+    ]
+    clean = {f.name: _clean(frame[f.name], f) for f in features}
+    out = pd.DataFrame(clean, index=frame.index, columns=list(frame.columns))
+    features = [_with_levels(f, out[f.name]) for f in features]
+    out = _apply_missing(out, features, drop, min_rows)
+    return Table(out, Schema(features, guessed.reasons), named)
+
+
+def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
+    """The data as a DataFrame with text names, and whether the names are the caller's."""
+    if isinstance(data, Table):
+        return data.frame, data.named
+    if isinstance(data, pd.Series):
+        named = data.name is not None
+        return data.to_frame(str(data.name) if named else f"{prefix}0"), named
+    if isinstance(data, pd.DataFrame):
+        frame = data
+        if isinstance(frame.columns, pd.MultiIndex):
+            raise DataError(
+                f"the {what} has column names of several levels",
+                value=frame.columns[0],
+                advice="Flatten them: df.columns = ['_'.join(map(str, c)) for c in df.columns].",
+            )
+        names = [str(c) for c in frame.columns]
+        repeated = [n for i, n in enumerate(names) if n in names[:i]]
+        if repeated:
+            raise DataError(
+                f"appears {names.count(repeated[0])} times in the {what}",
+                column=repeated[0],
+                advice="Rename or drop one of them.",
+            )
+        if "" in names:
+            raise DataError(f"a column of the {what} has no name", advice="Name it.")
+        if names != list(frame.columns):
+            frame = frame.set_axis(names, axis=1)
+        if not names:
+            raise DataError(f"the {what} has no columns")
+        return frame, True
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"the {what} can't be read as a table: {error}") from error
+    if array.ndim not in (1, 2) or array.dtype == object and array.ndim == 0:
+        raise DataError(
+            f"the {what} must be a DataFrame or an array of one or two dimensions",
+            value=type(data).__name__,
+        )
+    array = array[:, None] if array.ndim == 1 else array
+    frame = pd.DataFrame(array, columns=[f"{prefix}{j}" for j in range(array.shape[1])])
+    if not len(frame.columns):
+        raise DataError(f"the {what} has no columns")
+    return frame, False
+
+
+def _clean(column: pd.Series, feature: Feature) -> pd.Series:
+    """One column in canonical type, or the reason why that is impossible."""
+    if feature.role in ("id", "time", "cluster"):
+        return column.astype(object) if column.dtype == object else column
+    if feature.is_numeric:
+        return numbers(column, feature)
+    return _levels(column, feature)
+
+
+def numbers(column: pd.Series, feature: Feature) -> pd.Series:
+    """A column as float64, or a refusal that names the first value that is no finite number."""
+    name, dtype = feature.name, column.dtype
+    if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
+        raise DataError(
+            "holds dates, not numbers",
+            column=name,
+            row=column.index[0],
+            value=column.iloc[0],
+            advice="Turn it into a number (e.g. days since a start) or give it role='time'.",
+        )
+    if pd.api.types.is_complex_dtype(dtype):
+        raise DataError(
+            "holds complex numbers",
+            column=name,
+            row=column.index[0],
+            value=column.iloc[0],
+            advice="Use the real part or the modulus.",
+        )
+    if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
+        _refuse_text(column, name)
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    infinite = np.isinf(values)
+    if infinite.any():
+        i = int(infinite.argmax())
+        raise DataError(
+            f"has {count(int(infinite.sum()), 'infinite value')}",
+            column=name,
+            row=column.index[i],
+            value=values[i],
+            advice="Replace it or drop the row.",
+        )
+    for bad, side in _outside(values, feature.bounds):
+        i = int(bad.argmax())
+        raise DataError(
+            f"has {count(int(bad.sum()), 'value')} {side} its bounds {feature.bounds}",
+            column=name,
+            row=column.index[i],
+            value=values[i],
+            advice="Correct the value or the schema.",
+        )
+    return pd.Series(values, index=column.index, name=name)
+
+
+def _outside(values: np.ndarray, bounds: tuple | None) -> list[tuple[np.ndarray, str]]:
+    low, high = bounds or (None, None)
+    checks = []
+    if low is not None:
+        checks.append((values < low, "below"))
+    if high is not None:
+        checks.append((values > high, "above"))
+    return [(bad, side) for bad, side in checks if bad.any()]
+
+
+def _refuse_text(column: pd.Series, name: str) -> None:
+    """A column said to be numeric holds something else: say what, and where it starts."""
+    for label, value in column.items():
+        if isinstance(value, str | bytes | bool) or not np.isscalar(value) and value is not None:
+            raise DataError(
+                f"holds {type(value).__name__} values, not numbers",
+                column=name,
+                row=label,
+                value=value,
+                advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
+            )
+
+
+def _levels(column: pd.Series, feature: Feature) -> pd.Series:
+    name, dtype = feature.name, column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    values = column[column.notna()]
+    if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
+        _refuse_mixed(values, name)
+    known = feature.levels
+    if known is None:
+        known = tuple(sorted(values.unique().tolist(), key=lambda v: (str(type(v)), v)))
+    if pd.api.types.is_float_dtype(values.dtype):
+        infinite = np.isinf(values.to_numpy(dtype=float))
+        if infinite.any():
+            raise DataError(
+                "has an infinite value",
+                column=name,
+                row=values.index[int(infinite.argmax())],
+                value=float("inf"),
+                advice="Replace it or drop the row.",
+            )
+    unknown = ~values.isin(known)
+    if unknown.any():
+        label = values.index[int(unknown.to_numpy().argmax())]
+        value = values[unknown].iloc[0]
+        raise DataError(
+            "has a level that is not known",
+            column=name,
+            row=label,
+            value=value,
+            advice=did_you_mean(value, known),
+        )
+    categories = pd.CategoricalDtype(list(known), ordered=feature.kind == "ordinal")
+    return column.astype(object).where(column.notna(), None).astype(categories)
+
+
+def _refuse_mixed(values: pd.Series, name: str) -> None:
+    kinds = values.map(type)
+    plain = str | bool | int | float | np.generic
+    odd = [i for i, kind in enumerate(kinds) if not issubclass(kind, plain)]
+    if odd:
+        raise DataError(
+            f"holds {kinds.iloc[odd[0]].__name__} objects",
+            column=name,
+            row=values.index[odd[0]],
+            value=values.iloc[odd[0]],
+            advice="Turn them into numbers or texts.",
+        )
+    if kinds.nunique() > 1:
+        texts = kinds.map(lambda k: issubclass(k, str))
+        if texts.any() and not texts.all():
+            minority = texts if texts.sum() * 2 <= len(texts) else ~texts
+            at = int(minority.to_numpy().argmax())
+            raise DataError(
+                "mixes texts and numbers",
+                column=name,
+                row=values.index[at],
+                value=values.iloc[at],
+                advice="Make the column one type.",
+            )
+    if len(values) and values.map(lambda v: isinstance(v, str) and _is_number(v)).all():
+        raise DataError(
+            "holds numbers stored as text",
+            column=name,
+            row=values.index[0],
+            value=values.iloc[0],
+            advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_levels(feature: Feature, column: pd.Series) -> Feature:
+    if feature.is_discrete and feature.levels is None and feature.role is None:
+        return replace(feature, levels=tuple(column.cat.categories))
+    return feature
+
+
+def _apply_missing(
+    frame: pd.DataFrame, features: Sequence[Feature], drop: bool, min_rows: int
+) -> pd.DataFrame:
+    keep = np.ones(len(frame), dtype=bool)
+    for feature in features:
+        empty = frame[feature.name].isna().to_numpy()
+        if not empty.any() or feature.role in ("id", "time"):
+            continue
+        if feature.missing == "drop" and drop:
+            keep &= ~empty
+        elif feature.missing != "indicate" or feature.role is not None:
+            refuse_missing(frame[feature.name])
+    if keep.all():
+        return frame
+    dropped = [f.name for f in features if f.missing == "drop" and frame[f.name].isna().any()]
+    warn(
+        "dropped-rows",
+        f"{count(int((~keep).sum()), 'row')} of {len(keep)} dropped for empty cells in "
+        f"{', '.join(map(repr, dropped))}: the answer is about the rows that remain",
+        dropped,
+    )
+    if keep.sum() < min_rows:
+        raise DataError(
+            f"{count(int(keep.sum()), 'row')} left after dropping rows with empty cells",
+            column=dropped[0],
+        )
+    return frame[keep]
+
+
+def refuse_missing(column: pd.Series) -> None:
+    """Raise a :class:`DataError` if the column has an empty cell."""
+    empty = column.isna().to_numpy()
+    if empty.any():
+        raise DataError(
+            f"has {count(int(empty.sum()), 'missing value')}",
+            column=str(column.name),
+            row=column.index[int(empty.argmax())],
+            advice="Fill them, drop these rows, or set missing='drop' in the schema.",
+        )
+
+
+def align(first: pd.DataFrame, other: pd.DataFrame, name: str, against: str) -> pd.DataFrame:
+    """``other`` in the row order of ``first``; unequal length or index is an error.
+
+    The same labels in another order are matched by label when every label is unique.
+    """
+    if len(first) != len(other):
+        raise DataError(
+            f"{name} has {count(len(other), 'row')} and {against} {len(first)}",
+            column=str(other.columns[0]),
+            advice="Both must describe the same rows.",
+        )
+    if first.index.equals(other.index):
+        return other
+    if first.index.is_unique and other.index.is_unique:
+        missing = first.index.difference(other.index, sort=False)
+        if not len(missing):
+            return other.loc[first.index]
+        raise DataError(
+            f"{name} and {against} have different index labels",
+            column=str(other.columns[0]),
+            row=missing[0],
+            advice="Give both the same index, or pass arrays to match by position.",
+        )
+    raise DataError(
+        f"{name} and {against} have different index labels, and some repeat",
+        column=str(other.columns[0]),
+        row=other.index[0],
+        advice="Give both the same index, e.g. with reset_index(drop=True).",
+    )
+
+
+def count(n: int, noun: str) -> str:
+    """A count as text, e.g. ``1 row``, ``1,200 rows``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
