@@ -180,7 +180,8 @@ def edges(text, **options):
     return read_graph(text, **options).edges
 
 
-D, B, U, O = ("tail", "arrow"), ("arrow", "arrow"), ("tail", "tail"), ("circle", "arrow")  # noqa: E741
+D, B, U = ("tail", "arrow"), ("arrow", "arrow"), ("tail", "tail")
+C, T = ("circle", "arrow"), ("tail", "circle")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ D, B, U, O = ("tail", "arrow"), ("arrow", "arrow"), ("tail", "tail"), ("circle",
         ("digraph { a -> b [dir=both] }", [("a", "b", *B)]),
         ("digraph { a -> b [dir=back] }", [("b", "a", *D)]),
         ("digraph { a -> b [dir=none] }", [("a", "b", *U)]),
-        ("digraph { a -> b [dir=both, arrowtail=odot arrowhead=normal] }", [("a", "b", *O)]),
+        ("digraph { a -> b [dir=both, arrowtail=odot arrowhead=normal] }", [("a", "b", *C)]),
         ("digraph { a -> b [dir=both arrowtail=none] }", [("a", "b", *D)]),
         ("digraph { a -> b [arrowhead=none] }", [("a", "b", *U)]),
         ("digraph { edge [dir=both]; a -> b [color=red]; { edge [dir=none] b -> c } c -> d }",
@@ -280,9 +281,9 @@ def test_dot_refusals_say_where_and_what_to_do(text, line, char, says):
         ("pdag { a -> b }", [("a", "b", *D)], "mpdag"),
         ("pdag { a -> c <- b }", [("a", "c", *D), ("b", "c", *D)], "cpdag"),
         ("mag { a -> b }", [("a", "b", *D)], "pag"),
-        ("pag { a @-> b <-@ c }", [("a", "b", *O), ("c", "b", *O)], "pag"),
+        ("pag { a @-> b <-@ c }", [("a", "b", *C), ("c", "b", *C)], "pag"),
         ("pag { a @-@ b --@ c @-- d }",
-         [("a", "b", "circle", "circle"), ("b", "c", "tail", "circle"), ("c", "d", "circle", "tail")],
+         [("a", "b", "circle", "circle"), ("b", "c", *T), ("c", "d", *T[::-1])],
          "pag"),
     ],
 )  # fmt: skip
@@ -389,6 +390,8 @@ def test_undirected_files_have_no_direction():
         ('{"nodes": [{"id": 1, "id": 2}], "links": []}', "stands twice"),
         ('{"nodes": [{"id": NaN}], "links": []}', "NaN"),
         ('{"nodes": [{"id": 1}], "links": [{"source": 1, "target": 2}]}', "2, which is not a node"),
+        ('{"nodes": [{"id": 1}],\n "links": [\n {"source": 1}]}', "line 3, column 2"),
+        ('{"nodes": [{"id": 1},\n {"id": 1}], "links": []}', "line 2, column 2"),
         ('{"nodes": [', "not valid JSON"),
         ('{"a":' * 200, "100 levels"),
         ('{"format": "workbench-graph", "version": 2}', "version 2"),
@@ -460,7 +463,7 @@ def test_tetrad_text():
         "3. b c <-> d [b c <-> d]:0.9;[no edge]:0.1;\n4. d --- a\n\nAmbiguous triples:\n<a, d, l>\n"
     )
     assert graph.latent == {"l"}
-    assert set(graph.edges) == {("a", "b c", *D), ("l", "d", *O), ("b c", "d", *B), ("a", "d", *U)}
+    assert set(graph.edges) == {("a", "b c", *D), ("l", "d", *C), ("b c", "d", *B), ("a", "d", *U)}
     assert graph.info["edge_notes"]["a", "b c"] == "dd nl"
 
 
@@ -678,8 +681,8 @@ def test_repetition_does_not_take_long(format, unit):
 
 
 def test_products_of_groups_are_bounded():
-    group = "{" + " ".join(f"n{i}" for i in range(1500)) + "}"
-    with pytest.raises(FileFormatError, match="1,000,000 edges"):
+    group = "{" + " ".join(f"n{i}" for i in range(600)) + "}"
+    with pytest.raises(FileFormatError, match="300,000 edges"):
         read_graph(f"digraph {{ {group} -> {group.replace('n', 'm')} }}")
 
 

@@ -377,7 +377,7 @@ def _svg_node(node: str, box: Box, fill: str, latent: bool) -> list[str]:
 def _too_large(graph: CausalGraph) -> str:
     text = f"{_describe(graph)}. Too large to draw; look at a subgraph."
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="520" height="40" viewBox="0 0 520 40" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="40" viewBox="0 0 640 40" '
         f'role="img"><rect width="100%" height="100%" rx="6" fill="{PAPER}"/>'
         f'<text x="12" y="25" font-family="Helvetica, Arial, sans-serif" font-size="13" '
         f'fill="{INK}">{_safe(text)}</text></svg>'

@@ -24,7 +24,7 @@ from ..core.errors import (
 )
 from .causal_graph import KINDS, CausalGraph, Kind
 from .formats import bif, dagitty, dot, gml, graphml, json_graph, table, tetrad
-from .formats.source import MAX_BYTES, Draft, Source, Written
+from .formats.source import MAX_BYTES, MAX_LINES, Draft, Source, Written
 
 READERS: dict[str, Callable[[Source], Draft]] = {
     "dot": dot.read,
@@ -118,6 +118,8 @@ def read_graph(
         graph = _from_object(source, names)
         return _fit(graph if kind in (None, graph.kind) else graph._copy(kind=kind), names)
     content, suffix = _content(source, format, max_bytes)
+    if content.text.count("\n") > MAX_LINES:
+        raise content.error(f"more than {MAX_LINES:,} lines")
     format = format or _format(content, suffix)
     if format == "adjacency":
         draft = table.read_adjacency(content, orientation, kind)

@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from ...core.errors import did_you_mean
 from ..causal_graph import KINDS, MARKS, Mark
-from .source import DIRECTED, TAIL, Draft, Place, is_latent, text_of
-
-At = int | Place | None
+from .source import DIRECTED, TAIL, At, Draft, is_latent, shown, suggestion, text_of
 
 
 class Listing:
@@ -30,7 +27,9 @@ class Listing:
         if kind is None:
             return
         if kind not in KINDS:
-            raise self.draft.error(f"unknown kind of graph {kind!r}", at, did_you_mean(kind, KINDS))
+            raise self.draft.error(
+                f"unknown kind of graph {shown(kind)}", at, suggestion(kind, KINDS)
+            )
         self.draft.kind = kind
 
     def node(self, identity: Any, attributes: Mapping[str, Any], at: At = None, name: Any = None):
@@ -39,14 +38,16 @@ class Listing:
         key = self._key(identity, at)
         if named is None:
             raise self.draft.error(
-                f"a node's name must be a text or a number, not {identity!r}", at, "Rename it."
+                f"a node's name must be a text or a number, not {shown(identity)}", at, "Rename it."
             )
         if key in self._names:
-            raise self.draft.error(f"the node {identity!r} is declared twice", at, "Remove one.")
+            raise self.draft.error(
+                f"the node {shown(identity)} is declared twice", at, "Remove one."
+            )
         if named in self._taken:
             raise self.draft.error(
-                f"two nodes are called {named!r}: those with ids {self._taken[named]!r} and "
-                f"{identity!r}",
+                f"two nodes are called {shown(named)}, with ids {shown(self._taken[named])} and "
+                f"{shown(identity)}",
                 at,
                 "Names must differ.",
             )
@@ -55,7 +56,7 @@ class Listing:
         latent = is_latent(attributes.items())
         if latent is None:
             raise self.draft.error(
-                f"the node {named!r}: 'latent' or 'observed' is neither yes nor no", at
+                f"the node {shown(named)}: 'latent' or 'observed' is neither yes nor no", at
             )
         if latent:
             self.draft.latent.add(named)
@@ -77,16 +78,16 @@ class Listing:
     def _key(self, identity: Any, at: At) -> Hashable:
         # True == 1 == 1.0 as dictionary keys, but not as names.
         if not isinstance(identity, Hashable):
-            raise self.draft.error(f"{identity!r} can't be the id of a node", at, "Use a text.")
+            raise self.draft.error(
+                f"{shown(identity)} can't be the id of a node", at, "Use a text."
+            )
         return type(identity), identity
 
     def _find(self, identity: Any, at: At) -> str:
         found = self._names.get(self._key(identity, at))
         if found is None:
+            advice = suggestion(identity, self._taken.values())
             raise self.draft.error(
-                f"an edge names {identity!r}, which is not a node", at, self._advice(identity)
+                f"an edge names {shown(identity)}, which is not a node", at, advice
             )
         return found
-
-    def _advice(self, identity: Any) -> str:
-        return did_you_mean(identity, (i for i in self._taken.values()))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from ...core.errors import FileFormatError
-from .source import Draft, Source
+from .source import Draft, Source, shown
 from .xml import Element, parse
 
 _SPACE = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/)+", re.DOTALL)
@@ -93,7 +93,7 @@ def read(source: Source) -> Draft:
     for child, parents, at in tables:
         draft.known(child, at)
         if child in families:
-            raise source.error(f"{child!r} has two probability blocks", at)
+            raise source.error(f"{shown(child)} has two probability blocks", at)
         families[child] = at
         for parent, place in parents:
             draft.edge(draft.known(parent, place), child, at=place)
@@ -117,16 +117,16 @@ def _family(cursor: _Cursor) -> tuple[str, list[tuple[str, int]]]:
 def _check_states(source: Source, name: str, body: str, at: int) -> None:
     match = _STATES.search(body)
     if match is None:
-        raise source.error(f"the variable {name!r} has no 'type discrete [n] {{...}}'", at)
+        raise source.error(f"the variable {shown(name)} has no 'type discrete [n] {{...}}'", at)
     states = [s for s in match[2].split(",") if s.strip()]
     if len(states) != int(match[1]):
-        raise source.error(f"{name!r} announces {match[1]} states and lists {len(states)}", at)
+        raise source.error(f"{shown(name)} announces {match[1]} states and lists {len(states)}", at)
 
 
 def _check_complete(draft: Draft, families: dict[str, int]) -> None:
     missing = [name for name in draft.nodes if name not in families]
     if missing or not draft.nodes:
-        what = f"{missing[0]!r} has no probability block" if missing else "no variables"
+        what = f"{shown(missing[0])} has no probability block" if missing else "no variables"
         raise draft.error(what, len(draft.source.text), "The file may have been cut off.")
 
 
@@ -145,7 +145,7 @@ def read_xml(source: Source) -> Draft:
     for definition in networks[0].all("DEFINITION"):
         child = draft.known(_only(source, definition, "FOR"), definition.at)
         if child in families:
-            raise _xml_error(source, f"{child!r} has two definitions", definition)
+            raise _xml_error(source, f"{shown(child)} has two definitions", definition)
         families[child] = 0
         for given in definition.all("GIVEN"):
             draft.edge(draft.known(given.text.strip(), given.at), child, at=given.at)

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .source import MAX_DEPTH, MAX_EDGES, Source
+from .source import MAX_DEPTH, MAX_EDGES, MAX_TOKENS, Source, shown
 
 _LETTER = r"A-Za-z_\x80-\U0010ffff"
 _SPACE = r"(?:[ \t\r\n\f\v]+|//[^\n]*|/\*.*?\*/|^\#[^\n]*)+"
@@ -99,7 +99,7 @@ class Parser:
         self.source, self.dialect = source, dialect
         self._match = dialect.tokens().match
         self._at = 0
-        self._depth = 0
+        self._depth = self._count = 0
         self._spelling: dict[str, str] = {}
         self._next()
 
@@ -258,6 +258,9 @@ class Parser:
 
     def _next(self) -> None:
         text = self.source.text
+        self._count += 1
+        if self._count > MAX_TOKENS:
+            raise self.source.too_long(self._at)
         while True:
             match = self._match(text, self._at)
             if match is None:
@@ -312,8 +315,8 @@ class Parser:
         name, raw = self._text()
         if self._spelling.setdefault(name, raw) != raw:
             raise self.source.error(
-                f"two names differ only in how they are written: {raw!r} and "
-                f"{self._spelling[name]!r}",
+                f"two names differ only in how they are written: {shown(raw)} and "
+                f"{shown(self._spelling[name])}",
                 at,
                 "Rename one of them.",
             )
@@ -335,14 +338,15 @@ class Parser:
             return token.text, f"<{token.text}>"
         if token.type != "quoted":
             raise self._unexpected("a name was expected")
-        text, raw = unquote(token.text), _raw(token.text)
+        text, raw = [unquote(token.text)], [_raw(token.text)]
         self._next()
         while self._accept("+"):
             if self.token.type != "quoted":
                 raise self._unexpected("a text in double quotes was expected after '+'")
-            text, raw = text + unquote(self.token.text), raw + _raw(self.token.text)
+            text.append(unquote(self.token.text))
+            raw.append(_raw(self.token.text))
             self._next()
-        return text, raw
+        return "".join(text), "".join(raw)
 
 
 KEYWORDS = frozenset(("graph", "digraph", "subgraph", "node", "edge", "strict"))

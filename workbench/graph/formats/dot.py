@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ...core.errors import FileFormatError, did_you_mean
+from ...core.errors import FileFormatError
 from ..causal_graph import KINDS, CausalGraph, Mark
 from .braces import DOT_WORD, KEYWORDS, Dialect, Link, Parser, quote
-from .source import ARROW, CIRCLE, DIRECTED, TAIL, Draft, Source, Written, is_latent
+from .source import ARROW, CIRCLE, DIRECTED, TAIL, Draft, Source, Written, is_latent, suggestion
 
 DOT = Dialect(
     name="DOT",
@@ -47,7 +47,7 @@ def read(source: Source) -> Draft:
     if "kind" in parsed.attributes:
         kind, at = parsed.attributes["kind"]
         if kind not in KINDS:
-            raise source.error(f"unknown kind of graph {kind!r}", at, did_you_mean(kind, KINDS))
+            raise source.error(f"unknown kind of graph {kind!r}", at, suggestion(kind, KINDS))
         draft.kind = kind
     labels = {}
     for name, attributes in parsed.nodes.items():

@@ -14,7 +14,7 @@ from html.entities import html5
 from typing import Any
 
 from .attributed import Listing
-from .source import MAX_DEPTH, Draft, Source
+from .source import MAX_DEPTH, MAX_TOKENS, Draft, Source, shown
 
 _TOKEN = re.compile(
     r"(?P<space>(?:[ \t\r\n\f\v]+|^\#[^\n]*)+)"
@@ -61,7 +61,7 @@ def _flag(source: Source, items: Items) -> bool:
     for key, value, at in items:
         if key == "directed":
             if value not in (0, 1):
-                raise source.error(f"directed is {value!r}", at, "It is 0 or 1.")
+                raise source.error(f"directed is {shown(value)}", at, "It is 0 or 1.")
             return value == 1
     return False
 
@@ -77,14 +77,14 @@ def _fields(source: Source, key: str, value: Any, at: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, inner, place in _list(source, key, value, at):
         if name in found and name in ("id", "label", "source", "target", "mark_u", "mark_v"):
-            raise source.error(f"{name!r} stands twice in one {key}", place)
+            raise source.error(f"{shown(name)} stands twice in one {key}", place)
         found[name] = inner
     return found
 
 
 def _items(source: Source) -> Items:
     """The whole file as nested lists; iterative, so depth costs no stack."""
-    text, at = source.text, 0
+    text, at, count = source.text, 0, 0
     top: Items = []
     stack: list[tuple[Items, int]] = [(top, 0)]
     key: tuple[str, int] | None = None
@@ -98,6 +98,9 @@ def _items(source: Source) -> Items:
         at = match.end()
         if type_ == "space":
             continue
+        count += 1
+        if count > MAX_TOKENS:
+            raise source.too_long(start)
         if type_ in ("key", "close"):
             if key is not None:
                 raise source.error(f"{key[0]!r} has no value", key[1])

@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from ...core.errors import did_you_mean
 from ..causal_graph import KINDS, MARKS, CausalGraph
 from .attributed import Listing
-from .source import MAX_DEPTH, Draft, Source, Written
+from .source import MAX_DEPTH, MAX_TOKENS, At, Draft, Source, Written, shown, suggestion
 
 FORMAT, VERSION = "workbench-graph", 1
+_MARKS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
 
 
 def read(source: Source) -> Draft:
@@ -40,34 +41,30 @@ def _own(source: Source, data: dict[str, Any]) -> Draft:
             0,
             f"This release reads version {VERSION}; update it or write the file again.",
         )
-    _only(source, data, "the graph", {"format", "version", "kind", "nodes", "edges", "info"})
+    _only(Draft(source), data, 0, {"format", "version", "kind", "nodes", "edges", "info"})
     kind, info = data.get("kind"), data.get("info", {})
     if kind not in KINDS:
-        raise source.error(f"unknown kind of graph {kind!r}", 0, did_you_mean(kind, KINDS))
+        raise source.error(f"unknown kind of graph {kind!r}", 0, suggestion(kind, KINDS))
     if not isinstance(info, dict):
         raise source.error("'info' is not an object", 0)
     draft = Draft(source, kind=kind, info=_restored(info, source))
-    for where, node in _objects(source, data, "nodes"):
-        _only(source, node, where, {"name", "latent"})
+    for at, node in _objects(source, data, "nodes"):
+        _only(draft, node, at, {"name", "latent"})
         name, latent = node.get("name"), node.get("latent", False)
         if not isinstance(name, str) or not isinstance(latent, bool):
-            raise source.error(f"{where} needs a text 'name' and true or false for 'latent'")
-        if name in draft.nodes:
-            raise source.error(f"{where}: the node {name!r} is declared twice")
-        draft.node(name)
+            raise draft.error("a node needs a text 'name' and true or false for 'latent'", at)
+        draft.node(name, at, new=True)
         if latent:
             draft.latent.add(name)
     ends = ("source", "target", "mark_source", "mark_target")
-    for where, edge in _objects(source, data, "edges"):
-        _only(source, edge, where, set(ends))
+    for at, edge in _objects(source, data, "edges"):
+        _only(draft, edge, at, set(ends))
         u, v, mark_u, mark_v = (edge.get(end) for end in ends)
-        for name in (u, v):
-            if not isinstance(name, str) or name not in draft.nodes:
-                advice = did_you_mean(name, draft.nodes)
-                raise source.error(f"{where} names {name!r}, which is not a node", advice=advice)
+        if not isinstance(u, str) or not isinstance(v, str):
+            raise draft.error("an edge needs a 'source' and a 'target', both texts", at)
         if mark_u not in MARKS or mark_v not in MARKS:
-            raise source.error(f"{where}: unknown mark", advice=f"Marks are {', '.join(MARKS)}.")
-        draft.edge(u, v, mark_u, mark_v)
+            raise draft.error("an edge has an unknown mark", at, f"Marks are {', '.join(MARKS)}.")
+        draft.edge(draft.known(u, at), draft.known(v, at), mark_u, mark_v, at)
     return draft
 
 
@@ -88,43 +85,65 @@ def _node_link(source: Source, data: dict[str, Any]) -> Draft:
     draft = Draft(source)
     listing = Listing(draft)
     listing.graph(attributes)
-    for where, node in _objects(source, data, "nodes"):
+    for at, node in _objects(source, data, "nodes"):
         if "id" not in node:
-            raise source.error(f"{where} has no 'id'")
-        listing.node(node["id"], node)
-    for where, edge in _objects(source, data, lists[0]):
+            raise draft.error("a node has no 'id'", at)
+        listing.node(node["id"], node, at)
+    for at, edge in _objects(source, data, lists[0]):
         if "source" not in edge or "target" not in edge:
-            raise source.error(f"{where} has no 'source' or no 'target'")
-        listing.edge(edge["source"], edge["target"], edge, directed)
+            raise draft.error("an edge has no 'source' or no 'target'", at)
+        listing.edge(edge["source"], edge["target"], edge, directed, at)
     return draft
 
 
-def _objects(source: Source, data: dict[str, Any], key: str) -> Iterator[tuple[str, dict]]:
+def _objects(source: Source, data: dict[str, Any], key: str) -> Iterator[tuple[At, dict]]:
+    """Each entry of a list, with how to find its place."""
     found = data.get(key)
     if not isinstance(found, list):
         raise source.error(f"{key!r} is not a list", 0)
     for i, entry in enumerate(found):
+        at = partial(_offset, source.text, key, i)
         if not isinstance(entry, dict):
-            raise source.error(f"{key}[{i}] is not an object")
-        yield f"{key}[{i}]", entry
+            raise source.error(f"an entry of {key!r} is not an object", at())
+        yield at, entry
 
 
-def _only(source: Source, entry: dict[str, Any], where: str, known: set[str]) -> None:
+def _offset(text: str, key: str, index: int) -> int:
+    """Where entry ``index`` of the list ``key`` of the outermost object begins."""
+    depth, inside, commas = 0, False, 0
+    for match in _MARKS.finditer(text):
+        mark = match.group()
+        if mark in "[{":
+            depth += 1
+        elif mark in "]}":
+            depth -= 1
+            inside = inside and depth >= 2
+        elif depth == 1 and mark != ",":
+            inside = mark == json.dumps(key) and text[match.end() :].lstrip().startswith(":")
+        if inside and depth == 2 and mark in ",[":
+            if commas == index:
+                return re.compile(r"\s*").match(text, match.end()).end()
+            commas += 1
+    return 0
+
+
+def _only(draft: Draft, entry: dict[str, Any], at: At, known: set[str]) -> None:
     for key in entry:
         if key not in known:
-            raise source.error(
-                f"{where} has an unknown field {key!r}", advice=did_you_mean(key, sorted(known))
-            )
+            raise draft.error(f"unknown field {shown(key)}", at, suggestion(key, sorted(known)))
 
 
 # -- text --------------------------------------------------------------------------------------
 
 
 def _load(source: Source) -> Any:
-    depth = 0
-    for match in re.finditer(r'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{}]', source.text, re.DOTALL):
+    depth = count = 0
+    for match in _MARKS.finditer(source.text):
         if match.group() == '"':
             break  # a text without end: the parser below says so
+        count += 1
+        if count > MAX_TOKENS:
+            raise source.too_long(match.start())
         if match.group() in "[{":
             depth += 1
             if depth > MAX_DEPTH:
@@ -140,10 +159,11 @@ def _load(source: Source) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the field {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the field {shown(key)} stands twice")
+        found[key] = value
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,8 +12,11 @@ from ..causal_graph import CausalGraph, Mark
 
 MAX_BYTES = 50_000_000
 MAX_NODES = 100_000
-MAX_EDGES = 1_000_000
+MAX_EDGES = 300_000
+MAX_TOKENS = 3_000_000  # words, values or elements of a file
+MAX_LINES = 1_000_000
 MAX_DEPTH = 100
+_LONGEST_MESSAGE = 400
 
 TAIL, ARROW, CIRCLE = "tail", "arrow", "circle"
 DIRECTED: tuple[Mark, Mark] = (TAIL, ARROW)
@@ -35,10 +39,15 @@ class Source:
         char: int | None = None,
     ) -> FileFormatError:
         """The error for the place ``at`` (an offset into the text), or for a line and column."""
+        if len(problem) > _LONGEST_MESSAGE:  # names come from the file
+            problem = problem[:_LONGEST_MESSAGE] + "..."
         if at is not None:
             line = self.text.count("\n", 0, at) + 1
             char = at - self.text.rfind("\n", 0, at)
         return FileFormatError(problem, path=self.path, line=line, char=char, advice=advice)
+
+    def too_long(self, at: int | None = None, **place: int) -> FileFormatError:
+        return self.error(f"more than {MAX_TOKENS:,} words or values", at, **place)
 
     def too_deep(self, at: int | None = None, **place: int) -> FileFormatError:
         return self.error(f"nested more than {MAX_DEPTH} levels deep", at, **place)
@@ -49,6 +58,10 @@ class Place(NamedTuple):
 
     line: int
     char: int | None = None
+
+
+# A place: an offset, a line and column, or how to find the offset once there is an error.
+At = int | Place | Callable[[], int] | None
 
 
 @dataclass
@@ -67,16 +80,18 @@ class Draft:
     info: dict[str, Any] = field(default_factory=dict)
     _between: dict[tuple[str, str], set[tuple[Mark, Mark]]] = field(default_factory=dict)
 
-    def error(self, problem: str, at: int | Place | None, advice: str = "") -> FileFormatError:
+    def error(self, problem: str, at: At, advice: str = "") -> FileFormatError:
+        if callable(at):
+            at = at()
         if isinstance(at, Place):
             return self.source.error(problem, advice=advice, line=at.line, char=at.char)
         return self.source.error(problem, at, advice)
 
-    def node(self, name: str, at: int | Place | None = None, *, new: bool = False) -> str:
+    def node(self, name: str, at: At = None, *, new: bool = False) -> str:
         """Note a node; with ``new`` it must not have been there before."""
         if name in self.nodes:
             if new:
-                raise self.error(f"the node {_shown(name)} is declared twice", at, "Rename one.")
+                raise self.error(f"the node {shown(name)} is declared twice", at, "Rename one.")
             return name
         if not name:
             raise self.error("a node has an empty name", at, "Give it a name.")
@@ -85,11 +100,11 @@ class Draft:
         self.nodes[name] = None
         return name
 
-    def known(self, name: str, at: int | Place | None = None) -> str:
+    def known(self, name: str, at: At = None) -> str:
         """The name of a node that must have been declared."""
         if name not in self.nodes:
             raise self.error(
-                f"{_shown(name)} is not among the nodes", at, did_you_mean(name, self.nodes)
+                f"{shown(name)} is not among the nodes", at, suggestion(name, self.nodes)
             )
         return name
 
@@ -99,18 +114,18 @@ class Draft:
         v: str,
         mark_u: Mark = TAIL,
         mark_v: Mark = ARROW,
-        at: int | Place | None = None,
+        at: At = None,
     ) -> None:
         """Note an edge; repeats are fine, contradictions are not."""
         if u == v:
-            raise self.error(f"the node {_shown(u)} has an edge to itself", at, "Remove it.")
+            raise self.error(f"the node {shown(u)} has an edge to itself", at, "Remove it.")
         pair, marks = ((u, v), (mark_u, mark_v)) if u < v else ((v, u), (mark_v, mark_u))
         seen = self._between.setdefault(pair, set())
         if marks in seen:
             return
         seen.add(marks)
         if len(seen) > 1 and not all(ARROW in m and CIRCLE not in m for m in seen):
-            both = " and ".join(sorted(f"{_shown(u)} {arrow(*m)} {_shown(v)}" for m in seen))
+            both = " and ".join(sorted(f"{shown(u)} {arrow(*m)} {shown(v)}" for m in seen))
             raise self.error(f"two edges contradict each other: {both}", at, "Keep one of them.")
         if len(self.edges) >= MAX_EDGES:
             raise self.error(f"more than {MAX_EDGES:,} edges", at)
@@ -227,5 +242,13 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
         start = end + 1
 
 
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= 60 else name[:57] + "...")
+def shown(value: Any) -> str:
+    """A name for a message, of bounded length."""
+    text = repr(value[:80] if isinstance(value, str) else value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def suggestion(name: Any, known: Iterable[Any]) -> str:
+    """A "did you mean" whose cost doesn't depend on what a file holds."""
+    name, known = str(name)[:100], itertools.islice(known, 2000)
+    return did_you_mean(name, [k for k in map(str, known) if len(k) <= 100])

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ...core.errors import FileFormatError, ParameterError, did_you_mean
+from ...core.errors import FileFormatError, ParameterError
 from ..causal_graph import CausalGraph, Mark
 from .source import (
     ARROWS,
@@ -31,6 +31,8 @@ from .source import (
     arrow,
     kind_lost,
     latent_lost,
+    shown,
+    suggestion,
 )
 
 ORIENTATIONS = ("row->column", "column->row")
@@ -60,8 +62,8 @@ def columns_of(source: Source) -> tuple[str, list[str]]:
         clear = {d: h for d, h in readings.items() if not h[0].strip() or is_edge_list(h)}
         readings = clear or readings
     if len(readings) > 1:
-        shown = " and ".join(repr(d) for d in readings)
-        raise source.error(f"columns could be separated by {shown}", 0, "Quote the names.")
+        signs = " and ".join(repr(d) for d in readings)
+        raise source.error(f"columns could be separated by {signs}", 0, "Quote the names.")
     return next(iter(readings.items())) if readings else (",", [])
 
 
@@ -117,17 +119,17 @@ def read_adjacency(
     for line, (first, *values) in rows:
         if first not in draft.nodes:
             raise draft.error(
-                f"row {first!r} is not among the columns",
+                f"row {shown(first)} is not among the columns",
                 Place(line, 1),
                 "An adjacency table needs the same names in the header and in the first column. "
-                + did_you_mean(first, names),
+                + suggestion(first, names),
             )
         if first in seen:
-            raise draft.error(f"row {first!r} comes twice", Place(line, 1))
+            raise draft.error(f"row {shown(first)} comes twice", Place(line, 1))
         seen[first] = line
         if len(values) != len(names):
             raise draft.error(
-                f"row {first!r} has {len(values)} cells, the header {len(names)}", Place(line)
+                f"row {shown(first)} has {len(values)} cells, the header {len(names)}", Place(line)
             )
         for i, value in enumerate(values):
             if value not in ("0", ""):
@@ -135,7 +137,7 @@ def read_adjacency(
     missing = [name for name in names if name not in seen]
     if missing:
         raise draft.error(
-            f"there is no row for {missing[0]!r}",
+            f"there is no row for {shown(missing[0])}",
             Place(source.text.count("\n") + 1),
             "The file may have been cut off.",
         )
@@ -157,7 +159,7 @@ def _fill(
         weight = _number(value)
         if weight is None or not math.isfinite(weight):
             raise draft.error(
-                f"the cell is {value!r}, neither a number nor an edge",
+                f"the cell is {shown(value)}, neither a number nor an edge",
                 place,
                 f"Edges are numbers or {', '.join(ARROWS)}.",
             )
@@ -167,7 +169,7 @@ def _fill(
         if back and row != column:
             if not class_:
                 raise draft.error(
-                    f"both {u!r} to {v!r} and {v!r} to {u!r} are set",
+                    f"both {shown(u)} to {shown(v)} and {shown(v)} to {shown(u)} are set",
                     place,
                     "If that stands for an edge without direction, say kind='cpdag' or 'mpdag'.",
                 )
@@ -197,8 +199,8 @@ def write_adjacency(graph: CausalGraph) -> Written:
             cells[row, column] = f"{cells[row, column]} {mark}" if (row, column) in cells else mark
     out = [_line(["", *graph.nodes])]
     for row in graph.nodes:
-        shown = (cells.get((row, column), "0") for column in graph.nodes)
-        out.append(",".join([_cell(row), *shown]))
+        marks = (cells.get((row, column), "0") for column in graph.nodes)
+        out.append(",".join([_cell(row), *marks]))
     return Written("\n".join(out) + "\n", latent_lost(graph) + kind_lost(graph))
 
 
@@ -262,6 +264,6 @@ def _line(values: Iterable[str]) -> str:
     for value in values:
         if "\0" in value:
             raise FileFormatError(
-                f"a table can't hold the name {value!r}", advice="Rename the node."
+                f"a table can't hold the name {shown(value)}", advice="Rename the node."
             )
     return ",".join(_cell(value) for value in values)

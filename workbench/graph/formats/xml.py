@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 from xml.parsers import expat
 
-from .source import MAX_DEPTH, MAX_EDGES, MAX_NODES, Place, Source
+from .source import MAX_DEPTH, MAX_TOKENS, Place, Source
 
 
-@dataclass
+@dataclass(slots=True)
 class Element:
     """One element: local name, attributes, text, children."""
 
@@ -18,7 +18,11 @@ class Element:
     attributes: dict[str, str]
     at: Place
     children: list[Element] = field(default_factory=list)
-    text: str = ""
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
 
     def all(self, tag: str) -> Iterator[Element]:
         return (child for child in self.children if child.tag == tag)
@@ -45,14 +49,14 @@ def parse(source: Source, doctype: bool = False) -> Element:
         count += 1
         if len(stack) > MAX_DEPTH:
             raise source.too_deep(line=at.line, char=at.char)
-        if count > 8 * (MAX_NODES + MAX_EDGES):
-            raise source.error("too many elements", line=at.line, char=at.char)
+        if count > MAX_TOKENS // 2:
+            raise source.too_long(line=at.line, char=at.char)
         element = Element(tag.rsplit(" ", 1)[-1], attributes, at)
         stack[-1].children.append(element)
         stack.append(element)
 
     def text(data: str) -> None:
-        stack[-1].text += data
+        stack[-1].parts.append(data)
 
     reader.StartElementHandler = start
     reader.EndElementHandler = lambda tag: stack.pop()
