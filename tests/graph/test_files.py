@@ -2,6 +2,8 @@ import gzip
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -613,6 +615,17 @@ def test_kind_overrules():
         read_graph("dag { a }", kind="tree")
 
 
+def test_nothing_heavy_is_loaded():
+    heavy = "networkx matplotlib causallearn dowhy torch sklearn scipy".split()
+    code = (
+        "import sys; from workbench.graph import read_graph, write_graph, CausalGraph;"
+        "g = read_graph('digraph { a -> b }'); write_graph(g); g._repr_svg_();"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
 def test_nothing_is_overwritten_without_force(tmp_path):
     path = tmp_path / "g.dot"
     write_graph(CausalGraph(["a"]), path)
@@ -678,6 +691,28 @@ def test_repetition_does_not_take_long(format, unit):
         except (FileFormatError, GraphError):
             pass
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("format", "lead", "unit"),
+    [
+        ("dot", "digraph {", "a;"),
+        ("dot", 'digraph { "a"', '+"a"'),
+        ("dagitty", "dag {", "a "),
+        ("gml", "graph [", " a 1"),
+        ("graphml", "<graphml>", "<a/>x"),
+        ("json", "[", "[],"),
+        ("json", '"', '\\"'),
+        ("bif", "network ", "x "),
+        ("adjacency", "", "a,"),
+    ],
+)
+def test_forty_megabytes_of_nonsense_end(format, lead, unit):
+    start = time.perf_counter()
+    with pytest.raises(FileFormatError):
+        read_graph(lead + unit * (40_000_000 // len(unit)) + "\n", format=format)
+    assert time.perf_counter() - start < 60
 
 
 def test_products_of_groups_are_bounded():

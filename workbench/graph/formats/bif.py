@@ -76,7 +76,7 @@ def read(source: Source) -> Draft:
     while not cursor.done:
         word, at = cursor.word()
         if word == "network":
-            while not source.text.startswith("{", cursor.at):
+            if not source.text.startswith("{", cursor.at):
                 cursor.word()
             cursor.body()
         elif word == "variable":

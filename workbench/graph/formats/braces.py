@@ -14,11 +14,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .source import MAX_DEPTH, MAX_EDGES, MAX_TOKENS, Source, shown
+from .source import MAX_DEPTH, MAX_EDGES, MAX_NODES, MAX_TOKENS, Source, shown
 
 _LETTER = r"A-Za-z_\x80-\U0010ffff"
 _SPACE = r"(?:[ \t\r\n\f\v]+|//[^\n]*|/\*.*?\*/|^\#[^\n]*)+"
-_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_QUOTED = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
 @dataclass(frozen=True)
@@ -229,6 +229,8 @@ class Parser:
         if known is None:
             if not name:
                 raise self.source.error("a node has an empty name", at, "Give it a name.")
+            if len(self.out.nodes) >= MAX_NODES:
+                raise self.source.error(f"more than {MAX_NODES:,} nodes", at)
             self.out.nodes[name] = {**scope.node, **attributes}
         else:
             known.update(attributes)

@@ -19,7 +19,7 @@ from .attributed import Listing
 from .source import MAX_DEPTH, MAX_TOKENS, At, Draft, Source, Written, shown, suggestion
 
 FORMAT, VERSION = "workbench-graph", 1
-_MARKS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
+_MARKS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 
 
 def read(source: Source) -> Draft:

@@ -13,7 +13,7 @@ from ..causal_graph import CausalGraph, Mark
 MAX_BYTES = 50_000_000
 MAX_NODES = 100_000
 MAX_EDGES = 300_000
-MAX_TOKENS = 3_000_000  # words, values or elements of a file
+MAX_TOKENS = 1_500_000  # words, values or elements of a file
 MAX_LINES = 1_000_000
 MAX_DEPTH = 100
 _LONGEST_MESSAGE = 400
