@@ -84,9 +84,7 @@ class Knowledge:
         for position, group in enumerate(self.tiers):
             for name in group:
                 if name in tier:
-                    raise GraphError(
-                        f"is in tier {tier[name]} and in tier {position}", column=name
-                    )
+                    raise GraphError(f"is in tier {tier[name]} and in tier {position}", column=name)
                 tier[name] = position
         self._fill(_tier=tier, _after={})
         self._refuse_required_cycle()
