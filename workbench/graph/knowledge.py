@@ -283,7 +283,7 @@ class Knowledge:
         mine, theirs = (self, other) if self.tiers else (other, self)
         forbidden, apart = set(), set()
         if theirs.tiers and (theirs.tiers, theirs.closed_tiers) != (mine.tiers, mine.closed_tiers):
-            # Two time orders have no common list of tiers in general: keep one, spell out the other.
+            # Two time orders need not merge into one list: keep one, spell out the other.
             for early, late in theirs._tier_pairs():
                 if mine._tier.get(late, np.inf) < mine._tier.get(early, -np.inf):
                     raise GraphError(
