@@ -47,11 +47,13 @@ def orient(
         partial.neighbors[i].add(int(j))
     for i, j in zip(*np.nonzero(known), strict=True):
         partial.orient(int(i), int(j))
-    overruled = _orient_colliders(partial, triples)
-    parents = partial.extension()
-    if parents is None:
-        parents, overruled = _repair(adjacent, known, triples)
-    return parents, conflicts + overruled
+    _orient_colliders(partial, triples)
+    parents = _extend(partial, triples)
+    for triple, e in triples.items():
+        a, b, c = triple
+        if e and (e > 0) != (a in parents[b] and c in parents[b]):
+            conflicts.append(("collider" if e > 0 else "non-collider", triple))
+    return parents, conflicts
 
 
 def _drop_cycles(
@@ -81,30 +83,21 @@ def _drop_cycles(
         dropped.append(("edge", (u, v)))
 
 
-def _orient_colliders(
-    partial: PartialOrientation, triples: Mapping[Triple, float]
-) -> list[Conflict]:
-    overruled: list[Conflict] = []
+def _orient_colliders(partial: PartialOrientation, triples: Mapping[Triple, float]) -> None:
+    """Orient colliders, the strongest first, unless that contradicts what is oriented already."""
     kept_open: set[Triple] = set()  # triples decided, by stronger evidence, not to be colliders
     for triple, e in sorted(triples.items(), key=lambda item: (-abs(item[1]), item[0])):
-        a, b, c = triple
-        into = partial.parents[b]
         if e <= 0:
             kept_open.add(triple)
-            if a in into and c in into:
-                overruled.append(("non-collider", triple))
             continue
-        new = [x for x in (a, c) if x not in into]
-        blocked = any(
+        a, b, c = triple
+        new = [x for x in (a, c) if x not in partial.parents[b]]
+        if not any(
             x in partial.children[b] or _reaches(partial, b, x) or _spoils(partial, x, b, kept_open)
             for x in new
-        )
-        if blocked:
-            overruled.append(("collider", triple))
-            continue
-        for x in new:
-            partial.orient(x, b)
-    return overruled
+        ):
+            for x in new:
+                partial.orient(x, b)
 
 
 def _spoils(partial: PartialOrientation, x: int, b: int, kept_open: set[Triple]) -> bool:
@@ -123,44 +116,34 @@ def _reaches(partial: PartialOrientation, start: int, goal: int) -> bool:
     return False
 
 
-def _repair(
-    adjacent: np.ndarray, known: np.ndarray, triples: Mapping[Triple, float]
-) -> tuple[list[set[int]], list[Conflict]]:
-    """Remove sinks one by one, always the one that overrules the least evidence.
+def _extend(partial: PartialOrientation, triples: Mapping[Triple, float]) -> list[set[int]]:
+    """Parents in a DAG with these arrows: remove sinks, each time the one that costs least.
 
-    The soft form of Dor and Tarsi's construction: with evidence that fits a DAG every step costs
-    nothing. Arrows that are known are never turned.
+    The soft form of Dor and Tarsi's construction: the cost of a sink is the evidence that it
+    overrules. Where the arrows fit some DAG every step costs nothing.
     """
-    size = len(adjacent)
-    around = [set(np.flatnonzero(row).tolist()) for row in adjacent]
-    children = [set(np.flatnonzero(row).tolist()) for row in known]
+    size = len(partial.parents)
+    around = [partial.around(i) for i in range(size)]
     middle: list[list[tuple[Triple, float]]] = [[] for _ in range(size)]
     for triple, e in triples.items():
         middle[triple[1]].append((triple, e))
     left = set(range(size))
 
-    def cost(s: int) -> tuple[float, list[Conflict]]:
-        broken, total = [], 0.0
-        for triple, e in middle[s]:
-            if e <= 0 and triple[0] in left and triple[2] in left:
-                broken.append(("non-collider", triple))
-                total -= e
+    def cost(s: int) -> float:
+        # New colliders at s that the evidence denies, and wanted ones next to s that are lost.
+        total = -sum(e for (a, _, c), e in middle[s] if e < 0 and a in left and c in left)
         for i in around[s] & left:
-            for triple, e in middle[i]:
-                if e > 0 and s in (triple[0], triple[2]) and {triple[0], triple[2]} <= left:
-                    broken.append(("collider", triple))
+            for (a, _, c), e in middle[i]:
+                if e > 0 and s in (a, c) and a in left and c in left:
                     total += e
-        return total, broken
+        return total
 
     costs = {s: cost(s) for s in left}
     parents: list[set[int]] = [set() for _ in range(size)]
-    overruled: list[Conflict] = []
     while left:
-        sinks = [s for s in left if not children[s] & left]
-        s = min(sinks, key=lambda i: (costs[i][0], i))
-        overruled += costs[s][1]
+        s = min((i for i in left if not partial.children[i] & left), key=lambda i: (costs[i], i))
         left.discard(s)
         parents[s] = around[s] & left
         near = set().union(*(around[i] for i in parents[s]), parents[s]) & left
         costs.update((i, cost(i)) for i in near)
-    return parents, overruled
+    return parents

@@ -115,6 +115,7 @@ def search(
         p_values={
             (names[i], names[j]): float(np.exp(found.log_p[i, j]))
             for i, j in zip(*np.nonzero(np.triu(found.adjacent)), strict=True)
+            if graph.marks(names[i], names[j])
         },
         separating_sets={
             (names[i], names[j]): tuple(names[k] for k in s)
