@@ -82,7 +82,7 @@ def bootstrap(
             delayed(_replicate)(task, seed) for seed in seeds
         )
         found = list(_bar(runs, int(n_boot), progress))
-        graphs = [g for g in found if g is not None]
+        graphs = [g._copy(info={}) for g in found if g is not None]
         if not graphs:
             raise GraphError("the search failed on every resample", advice="Are there few rows?")
         if len(graphs) < n_boot:

@@ -231,8 +231,8 @@ class GraphEnsemble(Result):
         if cut or missed:
             warn(
                 "members-cut",
-                f"{cut} of {len(chosen)} graphs have more than {quota} DAGs, of which only the "
-                f"first count; graphs with {missed:.0%} of the weight are left out",
+                f"of {len(self.graphs)} graphs {len(self.graphs) - len(chosen)} ({missed:.0%} of "
+                f"the weight) are left out; of {cut} more only the first {quota} DAGs count",
             )
         total = sum(out.values())
         return sorted(
