@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
+from math import fsum
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -72,10 +73,12 @@ class GraphEnsemble(Result):
         if not np.all(sizes > 0) or not np.isfinite(sizes).all():
             raise GraphError("weights must be positive", value=sizes.min())
         merged: dict[CausalGraph, float] = {}
-        for graph, size in zip(graphs, (sizes / sizes.sum()).tolist(), strict=True):
+        for graph, size in zip(graphs, sizes.tolist(), strict=True):
             merged[graph] = merged.get(graph, 0.0) + size
         # Most frequent first; ties by content, so that the order of resamples plays no part.
-        ranked = sorted(merged.items(), key=lambda item: (-round(item[1], 12), item[0].edges))
+        total = fsum(merged.values())
+        shares = ((graph, size / total) for graph, size in merged.items())
+        ranked = sorted(shares, key=lambda item: (-round(item[1], 12), item[0].edges))
         self.graphs = tuple(graph for graph, _ in ranked)
         self.weights = tuple(weight for _, weight in ranked)
         self.nodes = max((g.nodes for g in graphs), key=len)
@@ -300,7 +303,9 @@ class GraphEnsemble(Result):
     @classmethod
     def _from_state(cls, state: dict[str, Any]) -> GraphEnsemble:
         notes = [CausalWarning(*note) for note in state["warnings"]]
-        return cls(state["graphs"], state["weights"], state["info"], notes)
+        out = cls(state["graphs"], state["weights"], state["info"], notes)
+        out.weights = tuple(state["weights"])  # scaling them once more may change the last digit
+        return out
 
 
 def _leads(partial: PartialOrientation, start: int, goal: int) -> bool:

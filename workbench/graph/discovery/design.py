@@ -195,17 +195,24 @@ def _is_constant(column: Any) -> bool:
     if column.dtype.kind != "f":
         return False
     values = column.to_numpy()
-    return bool(np.ptp(values) <= 4 * np.finfo(float).eps * np.abs(values).max())
+    with np.errstate(over="ignore"):
+        return bool(np.ptp(values) <= 4 * np.finfo(float).eps * np.abs(values).max())
 
 
 def _encode(checked: Table) -> tuple[np.ndarray, list[np.ndarray]]:
     """Centred columns of unit length, orthogonal within a variable, and where they are."""
     most = int(np.clip(len(checked) // 20, 2, MAX_LEVELS))
-    encoder = Encoder(drop_first=True, max_levels=most)
-    raw = encoder.fit_transform(checked)
+    # To the range 0 to 1 first: squares of very large or small numbers would not be finite.
+    encoder = Encoder(scale="minmax", drop_first=True, max_levels=most)
+    with np.errstate(over="ignore", invalid="ignore"):
+        raw = encoder.fit_transform(checked)
     parts, blocks, start = [], [], 0
     for name in checked.names:
         block = raw[:, encoder.block(name).columns]
+        if not np.isfinite(block).all():
+            raise DataError(
+                "spans a range too large for arithmetic", column=name, advice="Change its unit."
+            )
         block = block - block.mean(axis=0)
         if block.shape[1] > 1:
             # The basis does not matter to the tests; this one is free of unused levels.
