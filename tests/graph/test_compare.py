@@ -6,18 +6,6 @@ from workbench.core.errors import GraphError
 from workbench.graph import compare
 
 
-def random_dag(rng, d, p=0.4):
-    order = rng.permutation(d)
-    names = [f"v{i}" for i in range(d)]
-    edges = [
-        (names[order[i]], names[order[j]])
-        for i in range(d)
-        for j in range(i + 1, d)
-        if rng.random() < p
-    ]
-    return CausalGraph(names, edges)
-
-
 def wrong_effects(estimated, true, rng):
     """Ordered pairs for which regression on the estimate's parents misses the true effect."""
     names = list(true.nodes)
@@ -39,7 +27,7 @@ def wrong_effects(estimated, true, rng):
     return wrong
 
 
-def test_parent_aid_counts_wrong_effects():
+def test_parent_aid_counts_wrong_effects(random_dag):
     # The convention (row causes column, truth first) would show here if it were turned round.
     rng = np.random.default_rng(0)
     turned = 0
@@ -73,7 +61,7 @@ def test_precision_looks_from_the_estimate_and_recall_from_the_truth():
     assert (row["estimated_edges"], row["true_edges"]) == (1, 2)
 
 
-def test_shd_is_a_distance():
+def test_shd_is_a_distance(random_dag):
     rng = np.random.default_rng(1)
     graphs = [random_dag(rng, 6) for _ in range(6)] + [random_dag(rng, 6).cpdag()]
     for g in graphs:
@@ -85,7 +73,7 @@ def test_shd_is_a_distance():
                 assert there <= compare(g, k)["shd"] + compare(k, h)["shd"]
 
 
-def test_a_class_against_itself_and_against_its_member():
+def test_a_class_against_itself_and_against_its_member(random_dag):
     rng = np.random.default_rng(2)
     for _ in range(10):
         dag = random_dag(rng, 6)

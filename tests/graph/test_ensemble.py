@@ -74,21 +74,11 @@ def test_the_consensus_is_acyclic_even_if_the_majorities_form_a_ring():
     assert "cycle" in consensus.info["conflicts"][0]
 
 
-def test_the_consensus_of_random_ensembles_contains_a_dag():
+def test_the_consensus_of_random_ensembles_contains_a_dag(random_dag):
     rng = np.random.default_rng(1)
-    names = [f"v{i}" for i in range(6)]
     for _ in range(100):
-        graphs = []
-        for _ in range(4):
-            order = rng.permutation(6)
-            edges = [
-                (names[order[i]], names[order[j]])
-                for i in range(6)
-                for j in range(i + 1, 6)
-                if rng.random() < 0.6
-            ]
-            dag = CausalGraph(names, edges)
-            graphs.append(dag.cpdag() if rng.random() < 0.7 else dag)
+        dags = [random_dag(rng, 6) for _ in range(4)]
+        graphs = [g.cpdag() if rng.random() < 0.7 else g for g in dags]
         e = GraphEnsemble(graphs)
         consensus = e.consensus(0.5)
         assert consensus.members(limit=1)

@@ -1,6 +1,4 @@
-import os
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,21 +6,6 @@ import pytest
 
 from workbench import CausalGraph, Knowledge, load, save
 from workbench.core.errors import FileFormatError, GraphError, QuestionError
-
-DATA = os.environ.get("WORKBENCH_DATA")
-
-
-def random_dag(rng, d, degree=3.0):
-    order = rng.permutation(d)
-    names = [f"v{i}" for i in range(d)]
-    p = min(1.0, degree / max(d - 1, 1))
-    edges = [
-        (names[order[i]], names[order[j]])
-        for i in range(d)
-        for j in range(i + 1, d)
-        if rng.random() < p
-    ]
-    return CausalGraph(names, edges)
 
 
 def random_knowledge(rng, dag):
@@ -89,7 +72,7 @@ def test_contradictions_are_named_at_construction(pieces, named):
         Knowledge(**pieces)
 
 
-def test_merging_keeps_every_statement_of_both():
+def test_merging_keeps_every_statement_of_both(random_dag):
     rng = np.random.default_rng(0)
     for _ in range(50):
         dag = random_dag(rng, 6)
@@ -107,7 +90,7 @@ def test_merging_contrary_time_orders_is_refused():
         Knowledge(tiers=["a", "b"]) & Knowledge(tiers=["b", "a"])
 
 
-def test_the_matrix_agrees_with_the_single_question():
+def test_the_matrix_agrees_with_the_single_question(random_dag):
     rng = np.random.default_rng(1)
     for _ in range(50):
         dag = random_dag(rng, 7)
@@ -119,7 +102,7 @@ def test_the_matrix_agrees_with_the_single_question():
                     assert matrix[i, j] == k.allows(u, v)
 
 
-def test_apply_keeps_exactly_the_members_that_agree():
+def test_apply_keeps_exactly_the_members_that_agree(random_dag):
     rng = np.random.default_rng(2)
     for _ in range(100):
         dag = random_dag(rng, 5)
@@ -205,10 +188,9 @@ def test_a_typing_error_is_met_with_a_suggestion():
         k.check(["age", "bmi"])
 
 
-@pytest.mark.skipif(not DATA, reason="WORKBENCH_DATA is not set")
 @pytest.mark.parametrize("name", ["airfoil", "auto_mpg", "wine_red", "yacht"])
-def test_published_knowledge_files_fit_their_tables(name):
-    folder = Path(DATA) / "causal_benchmarks_small"
+def test_published_knowledge_files_fit_their_tables(name, real_data):
+    folder = real_data / "causal_benchmarks_small"
     k = Knowledge.from_file(folder / f"{name}.knowledge.txt")
     k.check(pd.read_csv(folder / f"{name}.csv.gz", nrows=5).columns)
     assert Knowledge.from_text(k.to_text()) == k
@@ -216,9 +198,8 @@ def test_published_knowledge_files_fit_their_tables(name):
         assert k.closed_tiers == {0} and not k.allows("Chord", "Velocity")
 
 
-@pytest.mark.skipif(not DATA, reason="WORKBENCH_DATA is not set")
-def test_names_that_a_table_does_not_have_are_all_reported():
-    folder = Path(DATA) / "causal_benchmarks_small"
+def test_names_that_a_table_does_not_have_are_all_reported(real_data):
+    folder = real_data / "causal_benchmarks_small"
     k = Knowledge.from_file(folder / "abalone.knowledge.txt")
     with pytest.raises(QuestionError) as caught:
         k.check(pd.read_csv(folder / "abalone.csv.gz", nrows=5).columns)
@@ -226,7 +207,6 @@ def test_names_that_a_table_does_not_have_are_all_reported():
         assert repr(name) in str(caught.value)
 
 
-@pytest.mark.skipif(not DATA, reason="WORKBENCH_DATA is not set")
-def test_sachs_tiers_put_reagents_before_proteins():
-    k = Knowledge.from_file(Path(DATA) / "sachs" / "tiers.tetrad-knowledge.txt")
+def test_sachs_tiers_put_reagents_before_proteins(real_data):
+    k = Knowledge.from_file(real_data / "sachs" / "tiers.tetrad-knowledge.txt")
     assert k.allows("u0126", "mek") and not k.allows("mek", "u0126")
