@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -401,7 +401,7 @@ def _groups(value: Any) -> tuple[tuple[str, ...], ...]:
 def _pairs(field: str, value: Any) -> set[Pair]:
     out = set()
     for pair in value:
-        if isinstance(pair, str) or len(pair) != 2:
+        if not isinstance(pair, Collection) or isinstance(pair, str) or len(pair) != 2:
             raise GraphError(f"{field} must hold pairs of names", value=pair)
         u, v = pair
         _names(field, pair)
