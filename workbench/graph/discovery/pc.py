@@ -39,8 +39,9 @@ def pc(
     has p(x ⊥ y | S) > alpha, for |S| = 0, 1, 2, ...; unshielded triples become colliders by the
     largest p-value with and without the middle node; Meek's rules do the rest. The result has no
     two-headed edge and no cycle, always contains a DAG, agrees with the knowledge, and does not
-    depend on the order of columns. ``info`` holds the separating sets, the p-values, the decisions
-    that had to give way (``conflicts``), the warnings and the explanation of the test.
+    depend on the order of columns. ``info`` holds the separating set of each missing edge that was
+    tested, the largest p-value of each edge that is left (after a search it is no honest p-value),
+    the decisions that had to give way (``conflicts``), warnings, and why the test was chosen.
 
     Assumes no hidden common causes, and sees dependence that is linear (between numbers) or in
     means and shares (with categories). Prefer a score-based search where power matters more than
