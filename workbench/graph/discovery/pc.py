@@ -51,7 +51,7 @@ def pc(
         data: A table; columns with a structural role, constants and exact linear functions of
             other columns are left out and named.
         alpha: Level of each test.
-        knowledge: What is known; pairs that it forbids are not tested.
+        knowledge: What is known; no test is spent on removing a pair that it forbids.
         schema: What the columns mean; guessed when left out.
         depth: Largest conditioning set; no limit by default.
         max_tests: Stop before a size of conditioning sets that needs more tests than this, and
