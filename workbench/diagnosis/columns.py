@@ -14,58 +14,57 @@ MIN_ROWS = 10
 
 
 def as_numbers(
-    frame: pd.DataFrame,
-    names: Sequence[str],
-    schema: Schema | None,
-    what: str,
-    least: int = MIN_ROWS,
+    frame: pd.DataFrame, names: Sequence[str], schema: Schema | None, *, fault_free: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, Feature], dict[str, str]]:
-    """Columns as numbers, their features, and the columns that have no usable numbers."""
-    features = []
-    for name in names:
-        known = schema[name] if schema is not None and name in schema else None
-        if least and _is_number(frame[name]) and (known is None or known.role is None):
-            # A metric is a number whatever its distinct values are: two of them are no levels.
-            kept = known if known is not None and known.is_numeric else None
-            features.append(
-                Feature(
-                    name,
-                    bounds=kept.bounds if kept else None,
-                    unit=known.unit if known else None,
-                    missing=known.missing if known else "indicate",
-                )
-            )
-        elif known is not None:
-            features.append(known)
-        elif not frame[name].notna().any():
-            features.append(Feature(name))
+    """Columns as numbers, what they mean, and why some of them are no usable metrics.
+
+    Fault-free rows decide what a column means (``schema`` corrects the guesses); the rows of an
+    incident are read with the ``schema`` that came out of that.
+    """
+    features = [f for n in names if (f := _meaning(frame[n], n, schema, fault_free)) is not None]
     table = gate.table(
         frame,
         schema=Schema(features),
         columns=list(names),
-        what=what,
-        min_rows=max(least, 1),
-        drop=least > 0,
+        what="fault-free rows" if fault_free else "incident",
+        min_rows=MIN_ROWS if fault_free else 1,
+        drop=fault_free,
     )
     codes, unusable = {}, {}
     for name in names:
         column, feature = table.frame[name], table.schema[name]
-        if feature.role == "time":
-            unusable[name] = "holds dates"
-        elif feature.role is not None:
-            unusable[name] = f"has role {feature.role!r}"
-        elif feature.is_numeric:
-            codes[name] = column.to_numpy(dtype=float)
+        if feature.role is not None:
+            why = "holds dates" if feature.role == "time" else f"has role {feature.role!r}"
+            unusable[name] = why
         elif feature.kind == "categorical":
             unusable[name] = "has unordered levels; diagnosis works on numbers"
         else:
-            level = column.cat.codes.to_numpy(dtype=float)
-            codes[name] = np.where(level < 0, np.nan, level)
-        if name in codes and least:
+            if feature.is_numeric:
+                codes[name] = column.to_numpy(dtype=float)
+            else:
+                level = column.cat.codes.to_numpy(dtype=float)
+                codes[name] = np.where(level < 0, np.nan, level)
             n = int(np.isfinite(codes[name]).sum())
-            if n < least:
-                unusable[name] = "no value in any row" if n == 0 else f"only {n} values"
+            if fault_free and n < MIN_ROWS:
+                unusable[name] = f"only {gate.count(n, 'value')}" if n else "no value in any row"
     return codes, {f.name: f for f in table.schema}, unusable
+
+
+def _meaning(
+    column: pd.Series, name: str, schema: Schema | None, fault_free: bool
+) -> Feature | None:
+    """The feature of a column; None to let the gate guess."""
+    known = schema[name] if schema is not None and name in schema else None
+    if not fault_free or known is not None and known.role is not None:
+        return known
+    if _is_number(column):
+        # A metric is a number whatever its distinct values are: two of them are no levels.
+        bounds = known.bounds if known is not None else None
+        unit, missing = (known.unit, known.missing) if known is not None else (None, "indicate")
+        return Feature(name, bounds=bounds, unit=unit, missing=missing)
+    if known is None and not column.notna().any():
+        return Feature(name)
+    return known
 
 
 def with_guesses(frame: pd.DataFrame, schema: Schema | None) -> Schema:

@@ -161,9 +161,7 @@ class System:
                     column=wanted[0] if wanted else None,
                     advice=did_you_mean(wanted[0], frame.columns) if wanted else "",
                 )
-            codes, features, unusable = as_numbers(
-                frame, sorted(present), schema, "fault-free rows"
-            )
+            codes, features, unusable = as_numbers(frame, sorted(present), schema, fault_free=True)
             unusable |= {n: "latent" for n in wanted if n in latent}
             unusable |= {
                 n: "not a column of the fault-free rows"
@@ -427,7 +425,7 @@ class System:
         present = [n for n in self.metrics if n in frame.columns]
         out = np.full((len(frame), len(self.metrics)), np.nan)
         if present and len(frame):
-            codes, _, _ = as_numbers(frame, present, self.schema, "incident", least=0)
+            codes, _, _ = as_numbers(frame, present, self.schema, fault_free=False)
             out[:, [self.position[n] for n in present]] = np.column_stack(
                 [codes[n] for n in present]
             )
@@ -475,7 +473,7 @@ class System:
         return self.to_frame().to_html(escape=True, border=0, na_rep="", max_rows=20)
 
     def __reduce__(self):
-        return _rebuild, (self._state(),)
+        return System._from_state, (self._state(),)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -496,10 +494,6 @@ class System:
         notes = [CausalWarning(*key) for key in state["warnings"]]
         system._set(**{**state, "warnings": notes})
         return system
-
-
-def _rebuild(state: dict[str, Any]) -> System:
-    return System._from_state(state)
 
 
 def _names(names: Sequence[str], most: int = 5) -> str:
