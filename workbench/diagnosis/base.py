@@ -183,7 +183,7 @@ def _table(case: Case, status: str, findings: Findings | None) -> pd.DataFrame:
         {
             "score": score,
             "se": se,
-            "deviation": largest(case, case.deviation) if case.trigger is not None else blank,
+            "deviation": blank if case.trigger is None else case.deviation[leaders(case)],
             "blamed": blamed,
             "reason": reasons,
         },
@@ -193,13 +193,15 @@ def _table(case: Case, status: str, findings: Findings | None) -> pd.DataFrame:
     return table.iloc[order]
 
 
-def largest(case: Case, by_metric: np.ndarray) -> np.ndarray:
-    """Values per node: the one of the largest size among the metrics of a loop."""
-    out = np.empty(len(case.system.nodes))
-    for i, node in enumerate(case.system.nodes):
-        values = by_metric[[case.system.position[m] for m in case.system.members(node)]]
-        out[i] = values[np.argmax(np.abs(values))]
-    return out
+def leaders(case: Case) -> np.ndarray:
+    """Per node the position of its metric: for a loop of the one that deviates most."""
+    size, place = np.abs(case.deviation), case.system.position
+    return np.array(
+        [
+            max((place[m] for m in case.system.members(n)), key=lambda j: size[j])
+            for n in case.system.nodes
+        ]
+    )
 
 
 def _found(case: Case, row: Any, table: pd.DataFrame, unit: str) -> str:

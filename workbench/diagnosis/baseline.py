@@ -55,10 +55,10 @@ class Baseline:
         self.count = recorded.sum(axis=0)
         self.complete = self.count == len(self.values)
         self.mean, self.sd = np.empty(len(names)), np.empty(len(names))
-        self._skew = np.empty(len(names))
+        self._skew, self.kurtosis = np.empty(len(names)), np.empty(len(names))
         for j in range(len(self.names)):
             x = self.values[:, j] if self.complete[j] else self.values[recorded[:, j], j]
-            self.mean[j], self.sd[j], self._skew[j] = _moments(x)
+            self.mean[j], self.sd[j], self._skew[j], self.kurtosis[j] = _moments(x)
         self.constant = self.sd == 0
         self._mechanisms: dict[tuple[int, tuple[int, ...]], LinearMechanism] = {}
         self._tails: dict[int, tuple] = {}
@@ -208,19 +208,20 @@ class Baseline:
         return cls(**state)
 
 
-def _moments(x: np.ndarray) -> tuple[float, float, float]:
-    """Mean, population sd (exactly 0 if all values agree up to rounding) and skewness."""
-    if not len(x):
-        return np.nan, 0.0, 0.0
+def _moments(x: np.ndarray) -> tuple[float, float, float, float]:
+    """Mean, population sd (exactly 0 if all values agree up to rounding), skewness, kurtosis."""
     low, high = x.min(), x.max()
     if low == high:
-        return float(low), 0.0, 0.0
+        return float(low), 0.0, 0.0, 3.0
     unit = max(abs(low), abs(high))
     y = x / unit  # against overflow, and so that a unit changes nothing but rounding
     mean = y.mean()
     centred = y - mean
     variance = np.dot(centred, centred) / len(x)
     if variance <= 1e-26:
-        return float(mean * unit), 0.0, 0.0
+        return float(mean * unit), 0.0, 0.0, 3.0
     sd = variance**0.5
-    return float(mean * unit), float(sd * unit), float(np.mean((centred / sd) ** 3))
+    centred /= sd
+    square = centred * centred
+    skew, kurtosis = np.dot(square, centred) / len(x), np.dot(square, square) / len(x)
+    return float(mean * unit), float(sd * unit), float(skew), float(kurtosis)

@@ -100,6 +100,7 @@ class CounterfactualAttribution(Diagnoser):
         _warn_of_misfit(case, shares)
         phi, se = _attribute(shares, self.n_permutations, orders)
         total = float(phi.sum())
+        _warn_of_cancelling(case, phi)
         blamed = (phi > 2 * se) & (phi > _LEAST_SHARE * total)
         score, error, mask, reasons = blank, blank.copy(), np.zeros(len(nodes), bool), []
         place = {node: i for i, node in enumerate(nodes)}
@@ -135,21 +136,17 @@ class CounterfactualAttribution(Diagnoser):
         )
 
     def _reason(self, case: Case, shares: Shares, k: int, score: float, total: float) -> str:
-        at = case.system.position[case.target]
-        unit = case.system.schema[case.target].unit
-        move = number(shares.push[0, k] * case.system.scale[at]) + (f" {unit}" if unit else "")
-        if (
-            shares.push[0, k] == 0
-            and case.system.constant[
-                [case.system.position[m] for m in case.system.members(shares.nodes[k])]
-            ].any()
-        ):
+        system = case.system
+        places = [system.position[m] for m in system.members(shares.nodes[k])]
+        if shares.push[0, k] == 0 and system.constant[places].any():
             return "constant in the fault-free rows: its effect can't be learned"
+        unit = system.schema[case.target].unit
+        move = shares.push[0, k] * system.scale[system.position[case.target]]
         own = shares.noise[0, k]
         size = "" if np.isnan(own) else f" ({number(own)} sd of its noise)"
         return (
-            f"own change{size} moves {case.target!r} by {move}: "
-            f"{number(100 * score / total)} % of its score"
+            f"own change{size} moves {case.target!r} by {number(move)}"
+            f"{' ' + unit if unit else ''}: {number(score)} of {number(total)} nats"
         )
 
 
@@ -303,13 +300,22 @@ def _warn_of_misfit(case: Case, shares: Shares) -> None:
             "observed one: edges are missing, or causes share a hidden cause",
             [case.target],
         )
-    z = case.system.standardised([case.target])[:, 0]
-    kurtosis = float(np.nanmean(z**4))
+    kurtosis = case.system.kurtosis[case.system.position[case.target]]
     if kurtosis > 9.0:
         warn(
             "heavy-tails",
             f"{case.target!r} has heavy tails in the fault-free rows (kurtosis "
             f"{number(kurtosis)}, a normal metric has 3): its score in nats is too high, the "
             "order of the nodes is not affected by that",
+            [case.target],
+        )
+
+
+def _warn_of_cancelling(case: Case, phi: np.ndarray) -> None:
+    if np.abs(phi).sum() > 10 * abs(phi.sum()):
+        warn(
+            "cancelling",
+            f"the contributions to {case.target!r} exceed its score many times over and cancel "
+            "each other: the linear mechanisms are used far outside the fault-free rows",
             [case.target],
         )

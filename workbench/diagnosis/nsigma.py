@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..core.saving import saveable
-from .base import Diagnoser, Findings, largest
+from .base import Diagnoser, Findings, leaders
 from .incident import Case
 from .scorers import Scorer
 
@@ -53,38 +53,33 @@ class NSigma(Diagnoser):
         self.scorer = scorer
 
     def _rank(self, case: Case) -> Findings:
-        system = case.system
-        size = np.abs(largest(case, case.deviation))
-        over = largest(case, case.anomalous.astype(float)) > 0
+        system, lead = case.system, leaders(case)
+        size, over = np.abs(case.deviation[lead]), case.anomalous[lead]
         candidate = np.isin(system.nodes, system.candidates(case.target))
-        # Standard error of a standardised value: the mean and the sd are themselves estimated.
-        n = np.array(
-            [
-                min(system.count[system.position[m]] for m in system.members(node))
-                for node in system.nodes
-            ]
-        )
-        se = np.sqrt(1 / n + size**2 / (2 * n))
+        se = np.full(len(size), np.nan)
+        if self.scorer == "z":  # delta method: the mean and the sd are themselves estimated
+            n = system.count[lead]
+            spread = np.maximum(system.kurtosis[lead] - 1, 0) / 4
+            se = np.where(system.constant[lead], np.nan, np.sqrt((1 + size**2 * spread) / n))
         return Findings(
             score=np.where(candidate, size, np.nan),
             blamed=candidate & over,
             reasons=[
-                self._reason(case, node, may, odd)
-                for node, may, odd in zip(system.nodes, candidate, over, strict=True)
+                self._reason(case, node, system.metrics[j], may)
+                for node, j, may in zip(system.nodes, lead, candidate, strict=True)
             ],
             se=np.where(candidate, se, np.nan),
         )
 
-    def _reason(self, case: Case, node: str, candidate: bool, anomalous: bool) -> str:
+    def _reason(self, case: Case, node: str, metric: str, candidate: bool) -> str:
         system, members = case.system, case.system.members(node)
-        worst = max(members, key=lambda m: abs(case.deviation[system.position[m]]))
-        text = case.describe(worst)
-        text = f"{worst!r} {text}" if len(members) > 1 else text
+        text = case.describe(metric)
+        text = f"{metric!r} {text}" if len(members) > 1 else text
         if node == system.node_of[case.target]:
             return f"the target: {text}"
         if not candidate:
             return f"not a cause of the target: {text}"
-        if not anomalous:
+        if not case.anomalous[system.position[metric]]:
             return f"usual: {text}"
         if not system.has_graph:
             return text

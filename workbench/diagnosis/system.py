@@ -368,6 +368,11 @@ class System:
         return self._baseline.robust_scale[self._columns]
 
     @property
+    def kurtosis(self) -> np.ndarray:
+        """Kurtosis, shape (p,); 3 for a normal metric."""
+        return self._baseline.kurtosis[self._columns]
+
+    @property
     def constant(self) -> np.ndarray:
         """Which metrics never changed, shape (p,)."""
         return self._baseline.constant[self._columns]
