@@ -181,13 +181,14 @@ def _decompose(case: Case, n_draws: int, rng: np.random.Generator) -> Shares:
     for name in names:
         fit = system.mechanism(name)
         values, vectors = np.linalg.eigh(fit.spread)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        # The symmetric root: that of a factor would depend on the signs of eigenvectors.
+        root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
         # Row 0 has no error: the first draw of everything is multiplied by 0.
         error = rng.normal(size=(rows, len(fit.slopes) + 1))
         error[0] = 0.0
         factor = np.sqrt(fit.dof / rng.chisquare(fit.dof, size=rows))
         factor[0] = 1.0
-        slopes[name] = fit.slopes + error[:, :-1] @ root.T
+        slopes[name] = fit.slopes + error[:, :-1] @ root
         shift[name] = error[:, -1] * fit.noise / max(fit.n, 1) ** 0.5
         least = 0.0 if system.constant[system.position[name]] else _FLOOR
         noise[name] = np.maximum(fit.noise, least) * factor
@@ -293,7 +294,8 @@ def _log_exceedance(mean: np.ndarray, variance: np.ndarray, observed: np.ndarray
 
 def _warn_of_misfit(case: Case, shares: Shares) -> None:
     """Say when graph and normal noise can't reproduce how the target varies in quiet times."""
-    if not 0.8 < shares.implied_sd < 1.25:
+    slack = max(0.1, 3 / case.system.count[case.system.position[case.target]] ** 0.5)
+    if abs(shares.implied_sd - 1) > slack:
         warn(
             "graph-misfit",
             f"by the graph the sd of {case.target!r} is {number(shares.implied_sd)} times the "

@@ -182,9 +182,10 @@ class System:
             order = sorted(
                 kept, key=lambda n: (depth[n], float(baseline.key[baseline.position[n]]), n)
             )
+            rank = {n: i for i, n in enumerate(order)}
             self._set(
                 baseline=baseline,
-                parents={n: kept[n] for n in order},
+                parents={n: tuple(sorted(kept[n], key=rank.__getitem__)) for n in order},
                 loops=[tuple(n for n in order if n in loop) for loop in loops],
                 confounded=[*(g for g in spouses if set(g) <= set(kept)), *groups],
                 marginalised=unusable,
