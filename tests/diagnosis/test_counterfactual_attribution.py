@@ -166,13 +166,14 @@ def test_refusals(shop):
 
 @pytest.mark.slow
 def test_agrees_with_dowhy(shop):
+    import networkx as nx
     from dowhy import gcm
     from dowhy.gcm.anomaly_scorers import MeanDeviationScorer
 
     from workbench.core.seeding import foreign_generators
 
     normal = shop.rows(3000)
-    model = gcm.InvertibleStructuralCausalModel(shop.graph().to_networkx())
+    model = gcm.InvertibleStructuralCausalModel(nx.DiGraph(shop.edges))
     for node in shop.nodes:
         root = not shop.graph().parents(node)
         linear = gcm.ml.create_linear_regressor()
@@ -183,17 +184,18 @@ def test_agrees_with_dowhy(shop):
     system, compared = System(shop.graph(), normal), 0
     with foreign_generators(0):
         gcm.fit(model, normal)
-        for seed, shift in enumerate(
-            [{"db": 2.0}, {"users": 2.5}, {"cache": 2.5}, {"cart": 2.5}] * 3
-        ):
-            window = shop.rows(1, seed=seed, **shift)
+        for seed, node in enumerate(["db", "users", "cache", "cart"] * 2):
+            window = shop.rows(1, seed=seed, **{node: 2.5})
             theirs = gcm.attribute_anomalies(
-                model, "web", window, MeanDeviationScorer(), num_distribution_samples=4000
+                model, "web", window, MeanDeviationScorer(), num_distribution_samples=10_000
             )
             theirs = pd.Series({k: float(v[0]) for k, v in theirs.items()})
             if theirs.sum() < 0:
-                continue  # its score of "all noise kept" is lost to rounding in about half the rows
+                continue  # rounding made it lose the value of "all noise kept"
             ours = rank(system, window, "web").scores
-            assert np.allclose(ours[theirs.index], theirs, atol=0.35)
+            assert ours.idxmax() == theirs.idxmax()
+            # It counts resampled residuals and so sees no tail beyond the largest of them.
+            slack = 0.1 + 0.15 * theirs.abs().max()
+            assert np.allclose(ours[theirs.index], theirs, atol=slack)
             compared += 1
     assert compared >= 3

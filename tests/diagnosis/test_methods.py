@@ -142,6 +142,26 @@ def test_an_external_alarm_is_explained_with_threshold_zero(method, shop):
     assert answer(with_alarm, shop, window=window).status != "no root cause found"
 
 
+def test_one_patient_of_an_ordinary_table(method):
+    from sklearn.datasets import load_diabetes
+
+    df = load_diabetes(as_frame=True, scaled=False).frame.set_axis([f"p{i}" for i in range(442)])
+    edges = [("age", "bp"), ("bmi", "bp"), ("bmi", "s5"), ("bmi", "target"), ("bp", "target")]
+    graph = CausalGraph(["age", "bmi", "bp", "s5", "target"], [*edges, ("s5", "target")])
+    sick, usual = df["target"].idxmax(), (df["target"] - df["target"].mean()).abs().idxmin()
+    for patient, threshold in ((sick, 2.0), (usual, 3.0)):
+        fitted = clone(method).set_params(threshold=threshold)
+        fitted.fit(System(graph, df.drop(patient)))
+        ranking = fitted.rank(Incident.from_row(df, patient, "target"))
+        assert ranking.row == patient
+        if patient == usual:
+            assert ranking.status == "no root cause found"
+            assert "the threshold is 3 sd" in ranking.summary()
+        else:
+            assert "not anomalous" not in ranking.summary()
+            assert isinstance(method, NSigma) or ranking.status == "found"
+
+
 def test_units_and_results_are_shown(method, shop):
     schema = Schema([Feature("web", unit="ms")])
     system = System(shop.graph(), shop.rows(100), schema=schema)

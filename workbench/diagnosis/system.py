@@ -28,6 +28,11 @@ from .columns import as_numbers, with_guesses
 from .structure import generations, loop_name, marginalise, unroll
 
 
+def _by_metric(name: str, text: str) -> property:
+    """A moment of the baseline in the order of ``metrics``."""
+    return property(lambda self: getattr(self._baseline, name)[self._columns], doc=text)
+
+
 @saveable
 class System:
     """What is usual: a graph over metrics and a table of fault-free rows; immutable.
@@ -174,7 +179,10 @@ class System:
                 raise DataError(
                     f"no metric has usable fault-free values: {unusable[name]}", column=name
                 )
-            baseline = Baseline(usable, np.column_stack([codes[n] for n in usable]))
+            values = np.empty((len(codes[usable[0]]), len(usable)), order="F")
+            for j, name in enumerate(usable):
+                values[:, j] = codes.pop(name)
+            baseline = Baseline(usable, values)
             ignored = sorted(set(frame.columns).difference(wanted))
             full = {n: () for n in wanted} if parents is None else parents
             kept, groups = marginalise(full, unusable)
@@ -343,45 +351,14 @@ class System:
         """Places of the metrics in the baseline."""
         return np.array([self._baseline.position[n] for n in self.metrics])
 
-    @property
-    def mean(self) -> np.ndarray:
-        """Means, shape (p,)."""
-        return self._baseline.mean[self._columns]
-
-    @property
-    def sd(self) -> np.ndarray:
-        """Population standard deviations, shape (p,); 0 for constants."""
-        return self._baseline.sd[self._columns]
-
-    @property
-    def scale(self) -> np.ndarray:
-        """One standard deviation by the convention for constants, shape (p,)."""
-        return self._baseline.scale[self._columns]
-
-    @property
-    def median(self) -> np.ndarray:
-        """Medians, shape (p,)."""
-        return self._baseline.median[self._columns]
-
-    @property
-    def robust_scale(self) -> np.ndarray:
-        """1.4826 MAD (else IQR / 1.349, else the scale), shape (p,)."""
-        return self._baseline.robust_scale[self._columns]
-
-    @property
-    def kurtosis(self) -> np.ndarray:
-        """Kurtosis, shape (p,); 3 for a normal metric."""
-        return self._baseline.kurtosis[self._columns]
-
-    @property
-    def constant(self) -> np.ndarray:
-        """Which metrics never changed, shape (p,)."""
-        return self._baseline.constant[self._columns]
-
-    @property
-    def count(self) -> np.ndarray:
-        """Recorded fault-free values, shape (p,)."""
-        return self._baseline.count[self._columns]
+    mean = _by_metric("mean", "Means, shape (p,).")
+    sd = _by_metric("sd", "Population standard deviations, shape (p,); 0 for constants.")
+    scale = _by_metric("scale", "One sd by the convention for constants, shape (p,).")
+    median = _by_metric("median", "Medians, shape (p,).")
+    robust_scale = _by_metric("robust_scale", "1.4826 MAD (else IQR / 1.349, else the scale).")
+    kurtosis = _by_metric("kurtosis", "Kurtosis, shape (p,); 3 for a normal metric.")
+    constant = _by_metric("constant", "Which metrics never changed, shape (p,).")
+    count = _by_metric("count", "Recorded fault-free values, shape (p,).")
 
     def correlation(self, metrics: Iterable[str] | None = None) -> pd.DataFrame:
         """Pairwise-complete correlations of some metrics (all by default), positive
