@@ -108,3 +108,18 @@ def test_it_is_immutable_and_saved(shop, tmp_path):
     other = load(tmp_path / "i")
     pd.testing.assert_frame_equal(other.window, incident.window)
     assert other.target == "web"
+
+
+@pytest.mark.parametrize("kind", ["Int64", "Float64", "int16", "object", "float32"])
+def test_numbers_of_any_type_are_read_alike(shop, system, kind):
+    window = shop.rows(3).round()
+    typed = window.astype(kind)
+    assert np.allclose(system.encode(typed), system.encode(window))
+
+
+def test_empty_cells_of_any_type_are_gaps(shop, system):
+    window = shop.rows(2).round().astype("Int64")
+    window.loc[0, "db"] = pd.NA
+    window["cart"] = [None, None]
+    got = np.isnan(system.encode(window))
+    assert got[0, system.position["db"]] and got.sum() == 3

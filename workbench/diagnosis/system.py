@@ -24,7 +24,7 @@ from ..graph.causal_graph import CausalGraph
 from ..tables import gate
 from ..tables.schema import Schema
 from .baseline import Baseline, LinearMechanism
-from .columns import as_numbers, with_guesses
+from .columns import as_numbers, incident_numbers, with_guesses
 from .structure import generations, loop_name, marginalise, unroll
 
 
@@ -166,7 +166,7 @@ class System:
                     column=wanted[0] if wanted else None,
                     advice=did_you_mean(wanted[0], frame.columns) if wanted else "",
                 )
-            codes, features, unusable = as_numbers(frame, sorted(present), schema, fault_free=True)
+            codes, features, unusable = as_numbers(frame, sorted(present), schema)
             unusable |= {n: "latent" for n in wanted if n in latent}
             unusable |= {
                 n: "not a column of the fault-free rows"
@@ -408,10 +408,8 @@ class System:
         present = [n for n in self.metrics if n in frame.columns]
         out = np.full((len(frame), len(self.metrics)), np.nan)
         if present and len(frame):
-            codes, _, _ = as_numbers(frame, present, self.schema, fault_free=False)
-            out[:, [self.position[n] for n in present]] = np.column_stack(
-                [codes[n] for n in present]
-            )
+            places = [self.position[n] for n in present]
+            out[:, places] = incident_numbers(frame[present], self.schema)
         return out
 
     # -- looks -----------------------------------------------------------------------------
