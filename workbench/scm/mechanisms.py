@@ -22,8 +22,8 @@ from ..tables.gate import count
 from ..tables.schema import Feature
 from .choice import Choice, choose
 from .noise import Empirical, Gaussian
-from .report import dependence, normality
 from .regressors import BoostedLevels, Boosting, Foreign, Linear, Logit, Splines
+from .report import dependence, normality
 
 Uniforms = Callable[[int], np.ndarray]
 
@@ -441,7 +441,9 @@ class Equation(Parameterised):
         e = None if self.inverse is None else self.abduct(parents, x, None)[:, 0]
         if not self.known:
             if e is None:
-                raise ParameterError("must be given where the equation has no inverse", column="noise")
+                raise ParameterError(
+                    "must be given where the equation has no inverse", column="noise"
+                )
             self.noise_ = _noise(self.noise, e)
         self.report_ = {"mechanism": "known equation"}
         if e is not None and len(e) > 2:

@@ -147,9 +147,7 @@ class StructuralCausalModel(Parameterised):
         edges = set(graph.directed_edges())
         for pair in coefficients:
             if tuple(pair) not in edges:
-                raise ParameterError(
-                    f"{pair!r} is not an edge of the graph", column="coefficients"
-                )
+                raise ParameterError(f"{pair!r} is not an edge of the graph", column="coefficients")
         for pair in edges.difference(map(tuple, coefficients)):
             raise ParameterError(f"edge {pair!r} has none", column="coefficients")
         offset = _per_node(intercepts, graph, "intercepts", 0.0)
@@ -561,12 +559,13 @@ class StructuralCausalModel(Parameterised):
         return _as_array(data), data.frame
 
     def _frame(self, values: np.ndarray, index: pd.Index) -> pd.DataFrame:
-        columns = {
-            n: self._decode(n, values[:, j], index) for n, j in self.position_.items()
-        }
+        columns = {n: self._decode(n, values[:, j], index) for n, j in self.position_.items()}
         for node, column in columns.items():
             low, high = self.schema_[node].bounds or (None, None)
-            beyond = [low is not None and column.min() < low, high is not None and column.max() > high]
+            beyond = [
+                low is not None and column.min() < low,
+                high is not None and column.max() > high,
+            ]
             if len(column) and any(beyond):
                 warn(
                     "outside-bounds",
