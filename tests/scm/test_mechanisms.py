@@ -75,7 +75,7 @@ def test_splines_continue_as_straight_lines():
 
 def test_interventional_frequencies_are_the_classifiers(levels):
     df, model = levels
-    parents = model._parents("y", np.array([[0.7, 0.0]]))
+    parents = model.equations_.parents("y", np.array([[0.7, 0.0]]))
     p = np.exp(model.mechanisms_["y"].log_probabilities(parents))[0]
     drawn = model.intervene({"x": 0.7}, 40_000)["y"].value_counts(normalize=True)[list("abc")]
     assert p.sum() == pytest.approx(1)
@@ -98,12 +98,12 @@ def test_levels_are_stable_when_their_odds_rise(levels):
     # which p(k) grows, the counterfactual is not k.
     df, model = levels
     mechanism = model.mechanisms_["y"]
-    values, _ = model._values(df)
-    before = mechanism.log_probabilities(model._parents("y", values))
+    values = model.to_values(df)
+    before = mechanism.log_probabilities(model.equations_.parents("y", values))
     for x in (-2.0, 0.0, 1.0):
         there = values.copy()
         there[:, 0] = x
-        after = mechanism.log_probabilities(model._parents("y", there))
+        after = mechanism.log_probabilities(model.equations_.parents("y", there))
         level = model.counterfactual(df, {"x": x})["y"].map({"a": 0, "b": 1, "c": 2}).to_numpy()
         rows, seen = np.arange(len(df)), values[:, 1].astype(int)
         ratio = after - before

@@ -12,7 +12,7 @@ from ..core.errors import QuestionError, did_you_mean
 from ..graph.causal_graph import CausalGraph
 from ..tables.gate import align
 from ..tables.schema import Feature, Schema
-from .mechanisms import Parents, decode_levels
+from .parents import Parents, decode_levels
 
 Rule = np.ndarray | Callable[[Parents, np.ndarray], np.ndarray]
 

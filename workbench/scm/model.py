@@ -10,25 +10,32 @@ import pandas as pd
 
 from ..core.errors import (
     CausalWarning,
-    DataError,
     GraphError,
     ParameterError,
     QuestionError,
     did_you_mean,
     recording,
-    warn,
 )
 from ..core.parameters import Parameterised
 from ..core.saving import saveable
-from ..core.seeding import Seed, generator, integer, spawn
+from ..core.seeding import Seed, integer
 from ..graph.causal_graph import CausalGraph
 from ..tables.encode import Encoder
-from ..tables.gate import Table, count, refuse_missing, table
+from ..tables.gate import Table
 from ..tables.schema import Feature, Schema
+from .conditions import (
+    require_dag,
+    warn_if_collinear,
+    warn_if_few,
+    warn_if_noise_depends,
+    warn_if_outside,
+)
+from .equations import Equations
 from .interventions import Rule, rules
-from .mechanisms import Equation, LinearFunction, Mechanism, Parents, decode_levels, resolve
-from .noise import Gaussian, RowUniforms
+from .mechanisms import Equation, LinearFunction, Mechanism, resolve
+from .noise import Gaussian
 from .report import COLUMNS, FitReport
+from .rows import as_array, as_frame, categorical_columns, complete_table, overwrite, training_table
 
 
 @saveable
@@ -63,9 +70,9 @@ class StructuralCausalModel(Parameterised):
         >>> dose = rng.normal(size=500)
         >>> df = pd.DataFrame({"dose": dose, "response": 2 * dose + rng.normal(size=500)})
         >>> model = StructuralCausalModel(graph).fit(df)
-        >>> lifted = model.counterfactual(df, shift={"dose": 1.0})
-        >>> round((lifted["response"] - df["response"]).mean(), 1)
-        2.0
+        >>> lifted = model.counterfactual(df.head(2), shift={"dose": 1.0})
+        >>> (lifted["response"] - df["response"].head(2)).round(1).tolist()
+        [2.0, 2.0]
     """
 
     def __init__(
@@ -96,7 +103,7 @@ class StructuralCausalModel(Parameterised):
             ParameterError: A node without a mechanism, or one that needs data.
         """
         model = cls(graph, mechanisms=mechanisms)
-        _require_dag(graph)
+        require_dag(graph)
         model._require_known_nodes()
         schema = Schema([Feature(n) for n in graph.nodes])
         zeros = pd.DataFrame(0.0, index=[0], columns=list(graph.nodes))
@@ -143,7 +150,7 @@ class StructuralCausalModel(Parameterised):
             >>> model.counterfactual(rows, {"a": 2.0}).to_dict("records")
             [{'a': 2.0, 'b': 6.5}]
         """
-        _require_dag(graph)
+        require_dag(graph)
         edges = set(graph.directed_edges())
         for pair in coefficients:
             if tuple(pair) not in edges:
@@ -174,15 +181,15 @@ class StructuralCausalModel(Parameterised):
                 too few rows.
         """
         with recording() as notes:
-            _require_dag(self.graph)
+            require_dag(self.graph)
             self._require_known_nodes()
-            data, groups = self._training_table(df)
+            data, groups = training_table(df, self.schema, self.graph.nodes)
             self._start(data.schema, Encoder().fit(data))
-            values = _as_array(data)
+            values = as_array(data)
             self.n_rows_ = len(values)
             self.low_, self.high_ = values.min(axis=0), values.max(axis=0)
-            self.categorical_ = _categorical_columns(df)
-            for node in self._bar(self.order_, progress):
+            self.categorical_ = categorical_columns(df)
+            for node in self._bar(self.equations_.order, progress):
                 self._fit_node(node, values, groups)
         self.warnings_ = tuple(notes)
         return self
@@ -251,7 +258,7 @@ class StructuralCausalModel(Parameterised):
         fixed, added = rules(do, shift, self.graph, self.schema_, index)
         values = self.propagate(self.draw_noise(n, random_state), fixed, added)
         self._warn_outside(values, [*fixed, *added])
-        return self._frame(values, index)
+        return self.from_values(values, index)
 
     def abduct(self, df: pd.DataFrame, random_state: Seed = 0) -> pd.DataFrame:
         """The noise of each row: what the equations need to give exactly these values.
@@ -265,9 +272,9 @@ class StructuralCausalModel(Parameterised):
             DataError: A node is missing, has empty cells or unknown levels.
         """
         self._require_fitted()
-        values, frame = self._values(df)
-        noise = self.infer_noise(values, random_state, index=frame.index)
-        return pd.DataFrame(noise, columns=self._noise_labels(), index=frame.index)
+        values, index = self._values(df)
+        noise = self.equations_.infer(values, random_state, index=index)
+        return pd.DataFrame(noise, columns=self.equations_.noise_labels(), index=index)
 
     def counterfactual(
         self,
@@ -293,15 +300,15 @@ class StructuralCausalModel(Parameterised):
             The nodes' columns of ``df``, in its order and index.
         """
         self._require_fitted()
-        values, frame = self._values(df)
-        fixed, added = rules(do, shift, self.graph, self.schema_, frame.index)
+        values, index = self._values(df)
+        fixed, added = rules(do, shift, self.graph, self.schema_, index)
         acted = [*fixed, *added]
-        noise = self.infer_noise(
-            values, random_state, nodes=self.graph.descendants(acted), index=frame.index
-        )
+        touched = set().union(*(self.graph.descendants(node) for node in acted))
+        noise = self.equations_.infer(values, random_state, nodes=touched, index=index)
         after = self.propagate(noise, fixed, added, factual=values)
         self._warn_outside(after, acted)
-        return self._overwrite(df, frame, values, after)
+        new = self.from_values(after, index)
+        return overwrite(df if isinstance(df, pd.DataFrame) else new, values, after, new)
 
     def log_prob(self, df: pd.DataFrame) -> pd.Series:
         """Log density of each row: the sum over nodes of ``log p(x | parents)``.
@@ -311,12 +318,12 @@ class StructuralCausalModel(Parameterised):
                 node is named. Known equations, levels and ``noise="gaussian"`` have one.
         """
         self._require_fitted()
-        values, frame = self._values(df)
+        values, index = self._values(df)
         total = np.zeros(len(values))
-        for node in self.order_:
-            x = values[:, self.position_[node]]
-            total += self.mechanisms_[node].log_prob(self._parents(node, values), x)
-        return pd.Series(total, index=frame.index, name="log_prob")
+        for node in self.equations_.order:
+            x = values[:, self.equations_.position[node]]
+            total += self.mechanisms_[node].log_prob(self.equations_.parents(node, values), x)
+        return pd.Series(total, index=index, name="log_prob")
 
     def fit_report(self) -> FitReport:
         """Per node: the mechanism, its held-out score, the runner-up, tests of the residuals."""
@@ -337,6 +344,32 @@ class StructuralCausalModel(Parameterised):
 
     # -- arrays ----------------------------------------------------------------------------
 
+    @property
+    def mechanisms_(self) -> dict[str, Mechanism]:
+        """Node -> fitted mechanism."""
+        self._require_fitted()
+        return self.equations_.mechanisms
+
+    @property
+    def noise_slices_(self) -> dict[str, slice]:
+        """Node -> its columns in an array of noise."""
+        self._require_fitted()
+        return self.equations_.slices
+
+    def to_values(self, df: pd.DataFrame) -> np.ndarray:
+        """The rows as ``(n, d)``, columns in the order of ``graph.nodes``.
+
+        Numbers are as they are, levels are positions in ``schema_[node].levels``.
+        """
+        self._require_fitted()
+        return self._values(df)[0]
+
+    def from_values(self, values: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
+        """The inverse of ``to_values``."""
+        self._require_fitted()
+        index = pd.RangeIndex(len(values)) if index is None else index
+        return as_frame(values, self.schema_, self.categorical_, index)
+
     def propagate(
         self,
         noise: np.ndarray,
@@ -344,146 +377,38 @@ class StructuralCausalModel(Parameterised):
         shift: Mapping[str, Rule] | None = None,
         factual: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Values of all nodes from their noise, for any batch of rows, draws and interventions.
+        """Values from noise on arrays, for any batch of rows, draws and interventions.
 
-        The work under ``sample``, ``intervene`` and ``counterfactual``, without checks.
+        See :meth:`~workbench.scm.equations.Equations.propagate`; nothing is checked.
 
-        Args:
-            noise: ``(..., m)``; the columns of a node are ``noise_slices_[node]``.
-            fixed: Node -> array that broadcasts against ``...`` and replaces the equation (NaN:
-                follow the equation, so that one call holds many intervention sets), or a rule
-                ``(parents, natural) -> (rows,)``. Levels are positions in ``feature.levels``.
-            shift: The same, added to what the equation gives.
-            factual: ``(..., d)`` observed values: a row's node keeps its value as long as none
-                of its parents differs from the observed one.
-
-        Returns:
-            ``(..., d)``, columns in the order of ``graph.nodes``; ``...`` is the common shape.
+        Example:
+            >>> graph = CausalGraph(["a", "b"], [("a", "b")])
+            >>> model = StructuralCausalModel.linear_gaussian(graph, {("a", "b"): 3.0})
+            >>> one_row, two_worlds = np.zeros((1, 2)), np.array([[np.nan], [2.0]])
+            >>> model.propagate(one_row, {"a": two_worlds}).tolist()
+            [[[0.0, 0.0]], [[2.0, 6.0]]]
         """
-        fixed, shift = fixed or {}, shift or {}
-        arrays = [np.asarray(v) for v in [*fixed.values(), *shift.values()] if not callable(v)]
-        shapes = [noise.shape[:-1], *(a.shape for a in arrays)]
-        shapes += [] if factual is None else [factual.shape[:-1]]
-        batch = np.broadcast_shapes(*shapes)
-        out = np.empty((int(np.prod(batch)), len(self.position_)))
-        start = None if factual is None else _spread(factual, batch)
-        for node in self.order_:
-            j = self.position_[node]
-            held = fixed.get(node)
-            if held is not None and not callable(held):
-                held = np.broadcast_to(held, batch).reshape(-1)
-                if not np.isnan(held).any():
-                    out[:, j] = held
-                    continue
-            parents = self._parents(node, out)
-            u = noise[..., self.noise_slices_[node]]
-            natural = self._natural(node, parents, u, batch, start, out)
-            x, added = natural, shift.get(node)
-            if added is not None:
-                x = x + (
-                    added(parents, natural)
-                    if callable(added)
-                    else np.broadcast_to(added, batch).reshape(-1)
-                )
-            if held is not None:
-                held = held(parents, natural) if callable(held) else held
-                x = np.where(np.isnan(held), x, held)
-            out[:, j] = x
-        return out.reshape(*batch, out.shape[1])
+        self._require_fitted()
+        return self.equations_.propagate(noise, fixed, shift, factual)
 
     def draw_noise(self, n: int, random_state: Seed = 0) -> np.ndarray:
-        """Fresh noise ``(n, m)``; each node has a generator of its own."""
+        """Fresh noise ``(n, m)`` for ``propagate``."""
         self._require_fitted()
-        noise = np.empty((n, self.noise_width_))
-        for node, seed in self._seeds(random_state).items():
-            noise[:, self.noise_slices_[node]] = self.mechanisms_[node].draw(generator(seed), n)
-        return noise
+        return self.equations_.draw(n, random_state)
 
-    def infer_noise(
-        self,
-        values: np.ndarray,
-        random_state: Seed = 0,
-        *,
-        nodes: Iterable[str] | None = None,
-        index: pd.Index | None = None,
-    ) -> np.ndarray:
-        """Noise ``(n, m)`` of values ``(n, d)``; 0 for nodes other than ``nodes``."""
-        keys = RowUniforms(values[:, [self.position_[n] for n in self.streams_]], random_state)
-        noise = np.zeros((len(values), self.noise_width_))
-        for node in self.order_ if nodes is None else nodes:
-            stream = self.streams_[node]
-            try:
-                noise[:, self.noise_slices_[node]] = self.mechanisms_[node].abduct(
-                    self._parents(node, values),
-                    values[:, self.position_[node]],
-                    lambda width, stream=stream: keys.take(stream, width),
-                )
-            except DataError as error:
-                if index is not None and isinstance(error.row, int):
-                    error.row = index[error.row]
-                raise
-        return noise
+    def infer_noise(self, values: np.ndarray, random_state: Seed = 0) -> np.ndarray:
+        """The noise ``(n, m)`` of values ``(n, d)``."""
+        self._require_fitted()
+        return self.equations_.infer(values, random_state)
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _natural(self, node, parents, noise, batch, start, out) -> np.ndarray:
-        """What the node's own equation gives; observed values where no parent has changed."""
-        mechanism = self.mechanisms_[node]
-        if start is None:
-            return mechanism.apply(parents, _spread(noise, batch))
-        natural = start[:, self.position_[node]].copy()
-        at = [self.position_[p] for p in parents.names]
-        rows = np.flatnonzero((out[:, at] != start[:, at]).any(axis=1))
-        if len(rows):
-            noise = _spread(noise, batch)[rows]
-            natural[rows] = mechanism.apply(parents.take(rows), noise)
-        return natural
-
-    def _parents(self, node: str, values: np.ndarray) -> Parents:
-        columns = {p: values[:, self.position_[p]] for p in sorted(self.graph.parents(node))}
-        return Parents(self.encoder_, columns, len(values))
-
-    def _seeds(self, random_state: Seed) -> dict[str, np.random.SeedSequence]:
-        """One seed per node, independent of the order of nodes in the graph."""
-        return dict(zip(self.streams_, spawn(random_state, len(self.streams_)), strict=True))
-
     def _start(self, schema: Schema, encoder: Encoder) -> None:
         self.schema_ = schema.select(self.graph.nodes)
-        self.encoder_ = encoder
-        self.order_ = self.graph.topological_order()
-        self.position_ = {n: j for j, n in enumerate(self.graph.nodes)}
-        self.streams_ = {n: i for i, n in enumerate(sorted(self.graph.nodes))}
-        self.mechanisms_: dict[str, Mechanism] = {}
+        self.equations_ = Equations(self.graph, encoder)
         self.n_rows_, self.low_, self.high_ = 0, None, None
         self.categorical_: frozenset[str] = frozenset()
         self.warnings_: tuple[CausalWarning, ...] = ()
-
-    @property
-    def noise_slices_(self) -> dict[str, slice]:
-        """Node -> its columns in a noise array."""
-        slices, start = {}, 0
-        for node in self.graph.nodes:
-            stop = start + self.mechanisms_[node].width_
-            slices[node] = slice(start, stop)
-            start = stop
-        return slices
-
-    @property
-    def noise_width_(self) -> int:
-        """Number of noise columns."""
-        return sum(m.width_ for m in self.mechanisms_.values())
-
-    def _noise_labels(self) -> list[str]:
-        labels: list[str] = []
-        for node in self.graph.nodes:
-            width = self.mechanisms_[node].width_
-            levels = self.schema_[node].levels
-            new = [node] if width == 1 else [f"{node}={v}" for v in levels or range(width)]
-            for label in new:  # a node may be called like another one's level
-                while label in labels or (label != node and label in self.graph.nodes):
-                    label += "'"
-                labels.append(label)
-        return labels
 
     def _require_known_nodes(self) -> None:
         for node in self.mechanisms or {}:
@@ -494,128 +419,31 @@ class StructuralCausalModel(Parameterised):
                     advice=did_you_mean(node, self.graph.nodes),
                 )
 
-    def _training_table(self, df: pd.DataFrame) -> tuple[Table, np.ndarray | None]:
-        """The nodes' columns, complete rows only, and the cluster of each row."""
-        cluster = None if self.schema is None else self.schema.role("cluster")
-        if self.schema is not None and self.schema.role("weight") is not None:
-            name = self.schema.role("weight")
-            warn("weights-ignored", f"the weights {name!r} are not used in fitting", [name])
-        wanted = list(self.graph.nodes)
-        if isinstance(df, pd.DataFrame):
-            _require_columns(df, wanted)
-        extra = [cluster] if cluster is not None and cluster not in wanted else []
-        checked = table(df, schema=self.schema, columns=wanted + extra, canonical=True, min_rows=2)
-        for node in wanted:
-            feature = checked.schema[node]
-            if feature.role is not None:
-                raise DataError(
-                    f"has the role {feature.role!r} and can't be a node",
-                    column=node,
-                    advice="Give it role=None in the schema, or drop it from the graph.",
-                )
-            refuse_missing(checked.frame[node])
-            _require_whole(checked.frame[node], feature)
-        groups = None if cluster is None else pd.factorize(checked.frame[cluster])[0]
-        nodes = sorted(wanted)
-        return Table(checked.frame[wanted], checked.schema.select(wanted), True), groups
-
     def _fit_node(
         self, node: str, values: np.ndarray, groups: np.ndarray | None, spec: Any = None
     ) -> None:
-        parents, feature = self._parents(node, values), self.schema_[node]
+        parents, feature = self.equations_.parents(node, values), self.schema_[node]
         spec = (self.mechanisms or {}).get(node) if spec is None else spec
         mechanism = resolve(spec, feature, bool(parents.names))
-        width = parents.encoded.shape[1]
-        if width and len(values) < 10 * width:
-            warn(
-                "few-rows",
-                f"{node!r} has {count(len(values), 'row')} for {width} columns of parents: its "
-                "mechanism is uncertain",
-                [node],
-            )
-        _warn_if_collinear(node, parents)
-        seed = self._seeds(self.random_state)[node]
-        x = values[:, self.position_[node]]
+        warn_if_few(node, parents)
+        warn_if_collinear(node, parents)
+        seed = self.equations_.seeds(self.random_state)[node]
+        x = values[:, self.equations_.position[node]]
         mechanism.fit(parents, x, feature, random_state=integer(seed), groups=groups)
         self.mechanisms_[node] = mechanism
-        report = getattr(mechanism, "report_", {})
-        if report.get("dependence_p", 1.0) < 1e-4 and report["dependence_share"] > 0.02:
-            warn(
-                "noise-depends-on-parents",
-                f"the spread of {node!r} changes with its parents: additive noise is an "
-                "approximation, and its simulated spread is an average",
-                [node],
-            )
+        warn_if_noise_depends(node, getattr(mechanism, "report_", {}))
 
-    def _values(self, df: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
-        """The rows as a complete ``(n, d)`` array, and the checked table."""
-        nodes = list(self.graph.nodes)
-        if isinstance(df, pd.DataFrame):
-            _require_columns(df, nodes)
-        data = table(df, schema=self.schema_, columns=nodes, min_rows=0, drop=False)
-        for node in nodes:
-            refuse_missing(data.frame[node])
-            _require_whole(data.frame[node], self.schema_[node])
-        return _as_array(data), data.frame
-
-    def _frame(self, values: np.ndarray, index: pd.Index) -> pd.DataFrame:
-        columns = {n: self._decode(n, values[:, j], index) for n, j in self.position_.items()}
-        for node, column in columns.items():
-            low, high = self.schema_[node].bounds or (None, None)
-            beyond = [
-                low is not None and column.min() < low,
-                high is not None and column.max() > high,
-            ]
-            if len(column) and any(beyond):
-                warn(
-                    "outside-bounds",
-                    f"some simulated {node!r} lie outside its bounds {low} to {high}",
-                    [node],
-                )
-        return pd.DataFrame(columns, index=index, columns=list(self.graph.nodes))
-
-    def _decode(self, node: str, values: np.ndarray, index: pd.Index) -> pd.Series:
-        feature = self.schema_[node]
-        if feature.is_numeric:
-            return pd.Series(values, index=index, name=node)
-        if node in self.categorical_:
-            levels = pd.Categorical.from_codes(
-                values.astype(int), list(feature.levels), ordered=feature.kind == "ordinal"
-            )
-            return pd.Series(levels, index=index, name=node)
-        return pd.Series(decode_levels(values, feature), index=index, name=node).infer_objects()
-
-    def _overwrite(self, df, frame, before, after) -> pd.DataFrame:
-        """The caller's columns, where a value changed with the new one."""
-        given = df if isinstance(df, pd.DataFrame) else frame
-        columns = {}
-        for label in given.columns:
-            node = str(label)
-            if node not in self.position_:
-                continue
-            j = self.position_[node]
-            old = given[label]
-            if np.array_equal(before[:, j], after[:, j]):
-                columns[label] = old.copy()
-            else:
-                columns[label] = _like(self._decode(node, after[:, j], frame.index), old)
-        return pd.DataFrame(columns, index=frame.index)
+    def _values(self, df: pd.DataFrame) -> tuple[np.ndarray, pd.Index]:
+        """The rows as a complete ``(n, d)`` array, and their index."""
+        data = complete_table(df, self.schema_)
+        return as_array(data), data.frame.index
 
     def _warn_outside(self, values: np.ndarray, nodes: Iterable[str]) -> None:
         if self.low_ is None:
             return
         for node in nodes:
-            j = self.position_[node]
-            x = values[:, j]
-            outside = (x < self.low_[j]) | (x > self.high_[j])
-            if outside.any() and self.schema_[node].is_numeric:
-                warn(
-                    "extrapolation",
-                    f"{count(int(outside.sum()), 'row')} of {len(x)} put {node!r} outside the "
-                    f"observed range {self.low_[j]:g} to {self.high_[j]:g}: what follows from it "
-                    "is extrapolated",
-                    [node],
-                )
+            j = self.equations_.position[node]
+            warn_if_outside(self.schema_[node], values[:, j], self.low_[j], self.high_[j])
 
     def _bar(self, nodes: Iterable[str], progress: bool) -> Iterable[str]:
         from tqdm import tqdm
@@ -637,58 +465,6 @@ class StructuralCausalModel(Parameterised):
         return model
 
 
-def _require_dag(graph: CausalGraph) -> None:
-    """Refuse graphs that don't say what causes what."""
-    if not isinstance(graph, CausalGraph):
-        raise GraphError("must be a CausalGraph", value=type(graph).__name__)
-    if graph.latent:
-        raise GraphError(
-            "is latent: a model can't be fitted to what was not observed",
-            column=min(graph.latent),
-            advice="Measure it, or estimate the one effect you need with identify().",
-        )
-    for u, v, mark_u, mark_v in graph.edges:
-        if (mark_u, mark_v) == ("arrow", "arrow"):
-            raise GraphError(
-                f"has a hidden common cause with {v!r}: their noises are not independent",
-                column=u,
-                advice="Estimate the one effect you need with identify().",
-            )
-        if (mark_u, mark_v) != ("tail", "arrow"):
-            raise GraphError(
-                f"the graph is a class ({graph.kind}): the edge to {v!r} has no direction",
-                column=u,
-                advice="Fit its members one by one: graph.members().",
-            )
-
-
-def _require_columns(df: pd.DataFrame, nodes: Iterable[str]) -> None:
-    names = [str(c) for c in df.columns]
-    for node in nodes:
-        if node not in names:
-            raise DataError(
-                "is a node of the graph but not a column of the data",
-                column=node,
-                advice=did_you_mean(node, names),
-            )
-
-
-def _require_whole(column: pd.Series, feature: Feature) -> None:
-    if feature.kind != "count":
-        return
-    x = column.to_numpy(dtype=float)
-    bad = (x != np.floor(x)) | (x < 0)
-    if bad.any():
-        at = int(bad.argmax())
-        raise DataError(
-            "is a count but has a value that is no whole number from 0",
-            column=feature.name,
-            row=column.index[at],
-            value=float(x[at]),
-            advice="Set kind='continuous' in the schema.",
-        )
-
-
 def _per_node(given: Any, graph: CausalGraph, what: str, default: float) -> dict[str, float]:
     if not isinstance(given, Mapping):
         return {node: float(given) for node in graph.nodes}
@@ -698,69 +474,3 @@ def _per_node(given: Any, graph: CausalGraph, what: str, default: float) -> dict
                 f"{node!r} is not a node", column=what, advice=did_you_mean(node, graph.nodes)
             )
     return {node: float(given.get(node, default)) for node in graph.nodes}
-
-
-def _as_array(data: Table) -> np.ndarray:
-    """Numbers as they are, levels as positions, ``(n, d)``."""
-    columns = [
-        data.frame[f.name].to_numpy(dtype=float)
-        if f.is_numeric
-        else data.frame[f.name].cat.codes.to_numpy(dtype=float)
-        for f in data.schema
-    ]
-    return np.column_stack(columns) if columns else np.empty((len(data), 0))
-
-
-def _categorical_columns(df: Any) -> frozenset[str]:
-    if not isinstance(df, pd.DataFrame):
-        return frozenset()
-    kinds = df.dtypes.items()
-    return frozenset(str(c) for c, dtype in kinds if isinstance(dtype, pd.CategoricalDtype))
-
-
-def _spread(array: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
-    """``(..., k)`` broadcast to the batch, one row per element of it."""
-    k = array.shape[-1]
-    return np.broadcast_to(array, (*batch, k)).reshape(-1, k)
-
-
-def _like(new: pd.Series, old: pd.Series) -> pd.Series:
-    """The new column in the old one's type, where that loses nothing."""
-    if isinstance(old.dtype, pd.CategoricalDtype):
-        return new.astype(old.dtype) if set(new.unique()) <= set(old.dtype.categories) else new
-    if pd.api.types.is_float_dtype(old.dtype):
-        return new
-    try:
-        cast = new.astype(old.dtype)
-    except (TypeError, ValueError):
-        return new
-    return cast if (cast.astype(object) == new.astype(object)).all() else new
-
-
-def _warn_if_collinear(node: str, parents: Parents) -> None:
-    """Parents that determine each other have no separate effects."""
-    if len(parents.names) < 2 or len(parents) < 3:
-        return
-    blocks, owner = [], []
-    for name, x in parents.columns.items():
-        block = parents.encoder.encode_values(name, x)
-        block = block[:, 1:] if block.shape[1] > 1 else block  # levels add up to one
-        blocks.append(block)
-        owner += [name] * block.shape[1]
-    X = np.concatenate(blocks, axis=1)
-    X = X - X.mean(axis=0)
-    sd = X.std(axis=0)
-    live = sd > 1e-9
-    if live.sum() < 2:
-        return
-    R = (X[:, live] / sd[live]).T @ (X[:, live] / sd[live]) / len(X)
-    size, vectors = np.linalg.eigh(R)
-    if size[0] < 1e-7:
-        heavy = np.abs(vectors[:, 0]) > 0.1
-        names = sorted({n for n, h in zip(np.array(owner)[live], heavy, strict=True) if h})
-        warn(
-            "collinear-parents",
-            f"the parents {', '.join(map(repr, names))} of {node!r} determine each other in the "
-            "data: their separate effects can't be told apart, only their joint one",
-            [str(n) for n in names],
-        )

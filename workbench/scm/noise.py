@@ -8,12 +8,15 @@ uniforms, for mechanisms whose noise is not determined by the data.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..core.errors import ParameterError, QuestionError
 from ..core.saving import saveable
 from ..core.seeding import Seed, sequence
+from ..tables.schema import Feature
 
 
 @saveable
@@ -68,6 +71,45 @@ class Gaussian:
             return None
         z = (e - self.mean) / self.sd
         return -0.5 * z * z - np.log(self.sd * np.sqrt(2 * np.pi))
+
+
+def learned(kind: Any, values: np.ndarray) -> Any:
+    """The distribution that a user's word stands for, or the one given."""
+    if kind == "empirical":
+        return Empirical(np.array(values, dtype=float))
+    if kind == "gaussian":
+        return Gaussian(float(values.std()), float(values.mean()))
+    if isinstance(kind, str):
+        raise ParameterError(
+            f"{kind!r} is not known", column="noise", advice="Use 'empirical' or 'gaussian'."
+        )
+    return kind
+
+
+def drawn(law: Any, rng: np.random.Generator, n: int) -> np.ndarray:
+    """``n`` numbers from a distribution or from a callable ``(rng, n)``."""
+    out = np.asarray(law.draw(rng, n) if hasattr(law, "draw") else law(rng, n), dtype=float)
+    if out.shape != (n,):
+        raise ParameterError(f"must give {n} numbers", column="noise", value=out.shape)
+    return out
+
+
+def density(law: Any, e: np.ndarray, feature: Feature | None) -> np.ndarray:
+    """Log density of noise, or a refusal that names the node."""
+    log_density = getattr(law, "log_density", None)
+    out = None if log_density is None else log_density(e)
+    if out is None:
+        raise no_density(feature, "its noise is a set of observed values, which has no density")
+    return out
+
+
+def no_density(feature: Feature | None, why: str) -> QuestionError:
+    """The refusal of ``log_prob``."""
+    return QuestionError(
+        f"has no log_prob: {why}",
+        column=None if feature is None else feature.name,
+        advice="Give it a mechanism with noise='gaussian', if that is justified.",
+    )
 
 
 class RowUniforms:

@@ -121,9 +121,9 @@ def _roughness(bases: list) -> np.ndarray:
 
 @saveable
 class Boosting:
-    """A linear part and gradient-boosted trees on what it leaves over.
+    """Additive splines and gradient-boosted trees on what they leave over.
 
-    Finds interactions and steps; outside the data only the linear part continues.
+    The trees add interactions and steps; outside the data only the splines continue.
 
     References:
         Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
@@ -132,12 +132,12 @@ class Boosting:
     edf_ = None
 
     def fit(self, X: np.ndarray, y: np.ndarray, random_state: Any = 0) -> Self:
-        self.linear_ = Linear().fit(X, y)
-        self.trees_ = _boost(X, y - self.linear_.predict(X), objective="regression")
+        self.splines_ = Splines().fit(X, y)
+        self.trees_ = _boost(X, y - self.splines_.predict(X), objective="regression")
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.linear_.predict(X) + _scores(self.trees_, X)
+        return self.splines_.predict(X) + _scores(self.trees_, X)
 
 
 @saveable
