@@ -107,7 +107,7 @@ class Equations:
         batch = np.broadcast_shapes(*shapes)
         out = np.empty((int(np.prod(batch)), len(self.position)))
         start = None if factual is None else _spread(factual, batch)
-        for node in self.order:
+        for node in self.order if len(out) else ():
             j = self.position[node]
             held = fixed.get(node)
             if held is not None and not callable(held):
@@ -157,6 +157,8 @@ class Equations:
             return keys.take(stream, width)
 
         noise = np.zeros((len(values), self.width))
+        if not len(values):
+            return noise
         for node in self.order if nodes is None else nodes:
             try:
                 noise[:, self.slices[node]] = self.mechanisms[node].abduct(

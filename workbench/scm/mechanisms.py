@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from ..core.errors import ParameterError, did_you_mean
@@ -33,7 +34,10 @@ def resolve(spec: Any, feature: Feature, has_parents: bool) -> Mechanism:
         return AdditiveNoise(spec) if feature.is_numeric else GumbelMax(spec)
     if all(hasattr(spec, verb) for verb in ("fit", "draw", "apply", "abduct")):
         _require_match(spec, feature, has_parents)
-        return type(spec)(**spec.get_params(deep=False)) if hasattr(spec, "get_params") else spec
+        # A copy: what the user gave stays as it was, and can serve several nodes.
+        if hasattr(spec, "get_params"):
+            return type(spec)(**spec.get_params(deep=False))
+        return deepcopy(spec)
     if hasattr(spec, "fit") and hasattr(spec, "predict"):
         if feature.is_numeric:
             return AdditiveNoise(spec)

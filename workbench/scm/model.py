@@ -180,17 +180,13 @@ class StructuralCausalModel(Parameterised):
             DataError: A node is not a column, has empty cells that the schema doesn't drop, or has
                 too few rows.
         """
-        with recording() as notes:
-            require_dag(self.graph)
-            self._require_known_nodes()
-            data, groups = training_table(df, self.schema, self.graph.nodes)
-            self._start(data.schema, Encoder().fit(data))
-            values = as_array(data)
-            self.n_rows_ = len(values)
-            self.low_, self.high_ = values.min(axis=0), values.max(axis=0)
-            self.categorical_ = categorical_columns(df)
-            for node in self._bar(self.equations_.order, progress):
-                self._fit_node(node, values, groups)
+        self._forget()
+        try:
+            with recording() as notes:
+                self._fit(df, progress)
+        except BaseException:
+            self._forget()  # half a model must not look fitted
+            raise
         self.warnings_ = tuple(notes)
         return self
 
@@ -418,6 +414,22 @@ class StructuralCausalModel(Parameterised):
                     column=str(node),
                     advice=did_you_mean(node, self.graph.nodes),
                 )
+
+    def _forget(self) -> None:
+        for name in [n for n in vars(self) if n.endswith("_")]:
+            delattr(self, name)
+
+    def _fit(self, df: pd.DataFrame, progress: bool) -> None:
+        require_dag(self.graph)
+        self._require_known_nodes()
+        data, groups = training_table(df, self.schema, self.graph.nodes)
+        self._start(data.schema, Encoder().fit(data))
+        values = as_array(data)
+        self.n_rows_ = len(values)
+        self.low_, self.high_ = values.min(axis=0), values.max(axis=0)
+        self.categorical_ = categorical_columns(df)
+        for node in self._bar(self.equations_.order, progress):
+            self._fit_node(node, values, groups)
 
     def _fit_node(
         self, node: str, values: np.ndarray, groups: np.ndarray | None, spec: Any = None

@@ -19,7 +19,7 @@ def training_table(
 ) -> tuple[Table, np.ndarray | None]:
     """The nodes' columns, complete rows only, and the cluster of each row."""
     nodes = list(nodes)
-    cluster = None if schema is None else schema.role("cluster")
+    cluster = _cluster(df, schema, nodes)
     weight = None if schema is None else schema.role("weight")
     if weight is not None:
         warn("weights-ignored", f"the weights {weight!r} are not used in fitting", [weight])
@@ -34,8 +34,30 @@ def training_table(
                 advice="Give it role=None in the schema, or drop it from the graph.",
             )
     _require_complete(checked, nodes)
-    groups = None if cluster is None else pd.factorize(checked.frame[cluster])[0]
+    groups = None if cluster is None else pd.factorize(checked.frame[cluster], use_na_sentinel=False)[0]
     return Table(checked.frame[nodes], checked.schema.select(nodes), checked.named), groups
+
+
+def _cluster(df: Any, schema: Schema | None, nodes: list[str]) -> str | None:
+    """The column whose rows belong together: the schema's cluster, else an id that repeats."""
+    if schema is not None and schema.role("cluster") is not None:
+        return schema.role("cluster")
+    if not isinstance(df, pd.DataFrame):
+        return None
+    known = schema if schema is not None else Schema([])
+    others = [c for c in df.columns if str(c) not in nodes]
+    guessed = Schema.infer(df[[c for c in others if str(c) not in known]])
+    name = known.role("id") or guessed.role("id")
+    column = next((df[c] for c in others if str(c) == name), None)
+    if column is None or column.is_unique:
+        return None
+    warn(
+        "repeated-ids",
+        f"{name!r} repeats: its rows are held out together. Their noises are still drawn as if "
+        "independent; name a cluster in the schema if another column says what belongs together",
+        [name],
+    )
+    return name
 
 
 def complete_table(df: Any, schema: Schema) -> Table:
@@ -119,7 +141,7 @@ def _like(new: pd.Series, old: pd.Series) -> pd.Series:
         cast = new.astype(old.dtype)
     except (TypeError, ValueError):
         return new
-    return cast if (cast.astype(object) == new.astype(object)).all() else new
+    return cast if (cast == new).all() else new
 
 
 def _require_columns(df: Any, nodes: Iterable[str]) -> None:
