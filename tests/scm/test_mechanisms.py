@@ -202,3 +202,56 @@ def test_row_uniforms_are_uniform_and_independent():
     assert abs(np.corrcoef(u.T)[0, 1]) < 0.03
     assert abs(np.corrcoef(u[:-1, 0], u[1:, 0])[0, 1]) < 0.03
     assert abs(np.corrcoef(u[:, 0], RowUniforms(rows, 1).take(3, 1)[:, 0])[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("odd", ["cauchy", "spike", "few", "constant", "huge", "tiny", "outlier"])
+def test_odd_parents_give_finite_answers_and_the_right_slope(odd):
+    rng = np.random.default_rng(0)
+    n = 300
+    z = rng.normal(size=n)
+    x = {
+        "cauchy": rng.standard_cauchy(n),
+        "spike": np.where(rng.random(n) < 0.8, 0.0, z),
+        "few": rng.integers(0, 7, n).astype(float),
+        "constant": np.full(n, 3.3),
+        "huge": 1e15 + 1e9 * z,
+        "tiny": 1e-12 * z,
+        "outlier": np.where(np.arange(n) == 7, 1e6, z),
+    }[odd]
+    scale = x.std() or 1.0
+    df = pd.DataFrame({"x": x, "w": rng.normal(size=n)})
+    df["y"] = 2 * (x - x.mean()) / scale + df["w"] + 0.1 * rng.normal(size=n)
+    graph = CausalGraph(["x", "w", "y"], [("x", "y"), ("w", "y")])
+    for name in ("linear", "splines", "boosting"):
+        model = StructuralCausalModel(graph, mechanisms={"y": name}).fit(df, progress=False)
+        after = model.counterfactual(df, {"w": df["w"].clip(-1, 0.9)})
+        assert np.isfinite(after["y"]).all() and np.isfinite(model.sample(50)["y"]).all()
+        slope = np.polyfit(after["w"] - df["w"], after["y"] - df["y"], 1)[0]
+        assert abs(slope - 1) < 0.25, name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_mixed_worlds_are_exact(seed):
+    rng = np.random.default_rng(seed)
+    names = ["a b", 'c"d', "e->f", "ü;", "g", "h=x"]
+    edges = [(u, v) for j, v in enumerate(names) for u in names[:j] if rng.random() < 0.5]
+    df, n = pd.DataFrame(index=range(150)), 150
+    for i, name in enumerate(names):
+        base = sum((df[p].astype("category").cat.codes % 3 for p in df.columns[:i]), 0.0)
+        x = base + rng.normal(size=n)
+        df[name] = [x, np.rint(x).clip(0).astype(int), x > 1, np.rint(x).clip(0, 3).astype(str)][
+            (i + seed) % 4
+        ]
+        if df[name].dtype not in (float, int, bool):
+            df[name] = "v" + df[name].astype(str)
+    model = StructuralCausalModel(CausalGraph(names, edges)).fit(df, progress=False)
+    pd.testing.assert_frame_equal(model.counterfactual(df), df, check_exact=True)
+    graph = model.graph
+    for name in names:
+        value = df[name].iloc[0]
+        after = model.counterfactual(df, {name: value})
+        rest = [v for v in names if v != name and v not in graph.descendants(name)]
+        pd.testing.assert_frame_equal(after[rest], df[rest], check_exact=True)
+        same = df[name] == value
+        pd.testing.assert_frame_equal(after[same], df[same], check_exact=True, check_dtype=False)
+    assert model.abduct(df).columns.is_unique

@@ -52,7 +52,7 @@ class Splines:
         Mathematik, 1979 (the weight).
     """
 
-    def __init__(self, n_knots: int = 9):
+    def __init__(self, n_knots: int = 16):
         self.n_knots = n_knots
 
     def fit(self, X: np.ndarray, y: np.ndarray, random_state: Any = 0) -> Self:
@@ -94,9 +94,16 @@ def _spline_basis(column: np.ndarray, n_knots: int) -> Any:
         return None
     from sklearn.preprocessing import SplineTransformer
 
-    knots = np.unique(np.quantile(column, np.linspace(0, 1, n_knots)))
-    if len(knots) < 4:
-        knots = distinct[np.linspace(0, len(distinct) - 1, min(n_knots, len(distinct))).astype(int)]
+    # Quantiles bend the curve where the rows are, even steps where they are few.
+    low, high = distinct[0], distinct[-1]
+    inner = np.linspace(0, 1, n_knots // 2 + 1)[1:-1]
+    inside = np.sort(np.r_[np.quantile(column, inner), low + inner * (high - low)])
+    near = 0.05 * np.subtract(*np.quantile(column, [0.75, 0.25])) or 0.01 * (high - low)
+    knots = [low]
+    for knot in inside:
+        if knot - knots[-1] > near and high - knot > near:
+            knots.append(knot)
+    knots = np.array([*knots, high])
     basis = SplineTransformer(degree=3, knots=knots[:, None], extrapolation="linear")
     return basis.fit(column[:, None])
 

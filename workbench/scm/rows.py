@@ -34,7 +34,9 @@ def training_table(
                 advice="Give it role=None in the schema, or drop it from the graph.",
             )
     _require_complete(checked, nodes)
-    groups = None if cluster is None else pd.factorize(checked.frame[cluster], use_na_sentinel=False)[0]
+    groups = (
+        None if cluster is None else pd.factorize(checked.frame[cluster], use_na_sentinel=False)[0]
+    )
     return Table(checked.frame[nodes], checked.schema.select(nodes), checked.named), groups
 
 
