@@ -12,6 +12,7 @@ from ..tables.gate import Table, count
 from .base import EffectEstimator, Estimate
 from .design import covariates, independent, modifier_encoder
 from .nuisance import Basis, cross_fit, fold_ids, propensities
+from .sandwich import cluster_sums, covariance
 
 
 @saveable
@@ -160,12 +161,12 @@ class AIPW(EffectEstimator):
     ) -> None:
         n, k = score.shape
         self.mean_ = weight @ score / n
-        self.cov_ = _covariance((score - self.mean_) * weight[:, None] / n, data.groups)
+        self.cov_ = covariance((score - self.mean_) * weight[:, None] / n, data.groups)
         self.att_ = np.einsum("n,njm->jm", weight, treated) / n
         share = weight @ member / n
         influence = treated - self.att_[None] * (member / share)[:, :, None]
         flat = (influence * weight[:, None, None] / n).reshape(n, k * k)
-        variance = (_cluster_sums(flat, data.groups) ** 2).sum(axis=0)
+        variance = (cluster_sums(flat, data.groups) ** 2).sum(axis=0)
         clusters = n if data.groups is None else len(np.unique(data.groups))
         self.att_se_ = np.sqrt(variance * clusters / (clusters - 1)).reshape(k, k)
         # An arm's mean rests on that arm's rows; a clustered one on the clusters.
@@ -190,7 +191,7 @@ class AIPW(EffectEstimator):
         rest = (score - design @ self.coef_) / np.sqrt(1 - leverage)[:, None]
         influence = (pull[:, :, None] * rest[:, None, :]).reshape(len(data), -1)
         shape = self.coef_.shape
-        self.coef_cov_ = _covariance(influence, data.groups).reshape(*shape, *shape)
+        self.coef_cov_ = covariance(influence, data.groups).reshape(*shape, *shape)
 
     def _design(self, x: Table) -> np.ndarray:
         encoded = self.encoder_.transform(x)[:, self.columns_]
@@ -232,21 +233,6 @@ def _unit_mean(ratio: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Each column scaled to weighted mean 1, which tames single large weights."""
     mean = weight @ ratio / weight.sum()
     return ratio / np.where(mean > 0, mean, 1.0)
-
-
-def _cluster_sums(influence: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    if groups is None:
-        return influence
-    labels, member = np.unique(groups, return_inverse=True)
-    sums = np.zeros((len(labels), influence.shape[1]))
-    np.add.at(sums, member, influence)
-    return sums
-
-
-def _covariance(influence: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Covariance of a sum of independent rows, or of independent clusters of rows."""
-    sums = _cluster_sums(influence, groups)
-    return sums.T @ sums * (len(sums) / (len(sums) - 1))
 
 
 def _contrast_cov(cov: np.ndarray, t0: int, t1: int) -> np.ndarray:
