@@ -16,7 +16,7 @@ from ..tables.effect_data import EffectData
 from ..tables.gate import Table
 from .base import EffectEstimator, Estimate
 from .design import independent, modifier_encoder
-from .nuisance import Basis, cross_fit, fold_ids
+from .nuisance import cross_fit, fold_ids
 from .sandwich import covariance
 
 
@@ -29,11 +29,13 @@ class EconmlAdapter(EffectEstimator):
     the loaded estimator answers after ``fit`` on the same data.
     """
 
+    outcome_sees_treatment = False
+
     def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
         raise TypeError(f"{type(self).__name__} must define _build")
 
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
-        fold_seed, model_seed, global_seed = spawn(seed, 3)
+        fold_seed, model_seed, global_seed, choice_seed = spawn(seed, 4)
         is_dose = data.arms is None
         self._shift, self._unit = float(data.y.mean()), float(data.y.std())
         self._dose = (float(data.t.mean()), float(data.t.std())) if is_dose else (0.0, 1.0)
@@ -46,6 +48,7 @@ class EconmlAdapter(EffectEstimator):
         folds = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
         self.discrete_, self.clustered_ = not is_dose, data.groups is not None
         x = self._encoded(data.x)
+        self._choose(data, x, y, fold, choice_seed)
         with foreign_generators(global_seed), warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             self.model_ = self._build(folds, model_seed)
@@ -92,13 +95,28 @@ class EconmlAdapter(EffectEstimator):
             return None
         return self.encoder_.transform(x)[:, self.columns_]
 
+    def _choose(
+        self, data: EffectData, x: np.ndarray | None, y: np.ndarray, fold: np.ndarray, seed: Any
+    ) -> None:
+        """Name the candidate for the outcome, once for all folds (the treatment's is known)."""
+        parts = [part for part in (x, self.nuisance_columns_) if part is not None]
+        if self.outcome_sees_treatment:
+            parts.append((data.t[:, None] == np.arange(1, len(data.arms))).astype(float))
+        z = np.hstack(parts) if parts else np.empty((len(y), 0))
+        z = (z - z.mean(axis=0)) / np.where(z.std(axis=0) > 1e-12, z.std(axis=0), 1.0)
+        outcome = cross_fit(z, y, fold, weight=data.weight, random_state=seed).chosen
+        self.nuisances_ = {"treatment": self.overlap_.chosen, "outcome": outcome}
+
     def _models(self, seed: np.random.SeedSequence) -> tuple[Any, Any]:
         """Nuisances of outcome and treatment; econml's own defaults undercover in small samples."""
         from .learners import AutoClassifier, AutoRegressor
 
         outcome, treated = (integer(s) for s in spawn(seed, 2))
-        model_t = AutoClassifier if self.discrete_ else AutoRegressor
-        return AutoRegressor(random_state=outcome), model_t(random_state=treated)
+        model_y = AutoRegressor(self.nuisances_["outcome"], random_state=outcome)
+        chosen = self.nuisances_["treatment"]
+        if self.discrete_:
+            return model_y, AutoClassifier(chosen=chosen, random_state=treated)
+        return model_y, AutoRegressor(chosen[0], random_state=treated)
 
     def _codes(self, t0: Any, t1: Any) -> np.ndarray:
         """The contrast as weights of econml's treatment columns: arms against the first, or dose."""
@@ -328,9 +346,7 @@ class CausalForestDML(EconmlAdapter):
             return np.einsum("nij,nj->ni", inverse, rest_t)
         z = x if self.nuisance_columns_ is None else np.hstack([x, self.nuisance_columns_])
         square = rest_t[:, 0] ** 2
-        variance = cross_fit(
-            z, square / square.mean(), fold, weight=data.weight, basis=Basis.fit(z)
-        ).values
+        variance = cross_fit(z, square / square.mean(), fold, weight=data.weight).values
         return rest_t / (square.mean() * np.maximum(variance, 0.1))[:, None]
 
     def _effect(self, x: Table | None, t0: Any, t1: Any) -> np.ndarray:
@@ -383,6 +399,7 @@ class DRLearner(EconmlAdapter):
     """
 
     treatment = "discrete"
+    outcome_sees_treatment = True
 
     def __init__(self, clip: float = 0.01, n_folds: int = 5, random_state: Seed = 0):
         self.clip = clip

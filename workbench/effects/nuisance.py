@@ -126,7 +126,13 @@ def _expit(score: np.ndarray) -> np.ndarray:
 
 
 def candidates(
-    z: np.ndarray, y: np.ndarray, w: np.ndarray, binary: bool, basis: Basis, seed: int
+    z: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    binary: bool,
+    basis: Basis,
+    seed: int,
+    family: str | None = None,
 ) -> dict[str, Predict]:
     """Every candidate fitted to the rows given: name -> prediction function.
 
@@ -137,6 +143,7 @@ def candidates(
         binary: Predict a probability.
         basis: The spline basis, fitted on covariates alone.
         seed: For the trees.
+        family: ``"linear"``, ``"spline"`` or ``"trees"``: fit only these.
     """
     level = float(np.average(y, weights=w))
     flat = Linear(None, level, np.zeros(z.shape[1]), False)
@@ -144,13 +151,13 @@ def candidates(
         return {"constant": flat}
     found: dict[str, Predict] = {"constant": flat}
     for name, design in (("linear", None), ("spline", basis)):
-        if design is not None and design.is_plain:
+        if family not in (None, name) or design is not None and design.is_plain:
             continue
         features = z if design is None else design.transform(z)
         solve = _logistic_path if binary else _ridge_path
         for penalty, intercept, coef in solve(features, y, w):
             found[f"{name}, penalty {penalty:g}"] = Linear(design, intercept, coef, binary)
-    if len(y) >= _FEWEST_FOR_TREES:
+    if family in (None, "trees") and len(y) >= _FEWEST_FOR_TREES:
         booster, rounds = _boost(z, y, w, binary, seed)
         found |= {f"trees, {r} rounds": Trees(booster, r) for r in rounds}
     return found
