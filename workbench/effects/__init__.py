@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = exports(
         "CausalForestDML": ".adapters",
         "DRLearner": ".adapters",
         "estimate": ".estimate",
-        "EffectEstimate": ".estimate",
+        "EffectEstimate": ".effect_estimate",
         "refute": ".refute",
         "Overlap": ".overlap",
         "overlap": ".overlap",

@@ -17,7 +17,7 @@ from ..tables.gate import Table
 from .base import EffectEstimator, Estimate
 from .design import independent, modifier_encoder
 from .nuisance import cross_fit, fold_ids
-from .sandwich import covariance
+from .sandwich import covariance, least_squares
 
 
 class EconmlAdapter(EffectEstimator):
@@ -37,9 +37,9 @@ class EconmlAdapter(EffectEstimator):
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
         fold_seed, model_seed, global_seed, choice_seed = spawn(seed, 4)
         is_dose = data.arms is None
-        self._shift, self._unit = float(data.y.mean()), float(data.y.std())
+        shift, self._unit = float(data.y.mean()), float(data.y.std())
         self._dose = (float(data.t.mean()), float(data.t.std())) if is_dose else (0.0, 1.0)
-        y = (data.y - self._shift) / self._unit
+        y = (data.y - shift) / self._unit
         t = (data.t - self._dose[0]) / self._dose[1] if is_dose else data.t
         self._encode(data)
         fold = fold_ids(
@@ -119,7 +119,7 @@ class EconmlAdapter(EffectEstimator):
         return model_y, AutoRegressor(chosen[0], random_state=treated)
 
     def _codes(self, t0: Any, t1: Any) -> np.ndarray:
-        """The contrast as weights of econml's treatment columns: arms against the first, or dose."""
+        """The contrast as weights of econml's treatment columns."""
         if self.arms_ is None:
             return np.array([(t1 - t0) / self._dose[1]]) * self._unit
         eye = np.eye(len(self.arms_))[:, 1:]
@@ -210,11 +210,7 @@ class LinearDML(EconmlAdapter):
         phi = np.ones((n, 1)) if x is None else np.hstack([np.ones((n, 1)), x])
         weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
         design = (rest_t[:, :, None] * phi[:, None, :]).reshape(n, -1)
-        bread = np.linalg.pinv((design * weight[:, None]).T @ design, hermitian=True)
-        coef = bread @ (design * weight[:, None]).T @ rest_y
-        pull = (design * weight[:, None]) @ bread
-        leverage = np.clip((pull * design).sum(axis=1), 0, 0.99)
-        influence = pull * ((rest_y - design @ coef) / np.sqrt(1 - leverage))[:, None]
+        coef, influence = least_squares(design, rest_y, weight)
         shape = (rest_t.shape[1], phi.shape[1])
         self.coef_ = coef.reshape(shape)
         self.coef_cov_ = covariance(influence, data.groups).reshape(*shape, *shape)

@@ -12,7 +12,7 @@ from ..tables.gate import Table, count
 from .base import EffectEstimator, Estimate
 from .design import covariates, independent, modifier_encoder
 from .nuisance import Basis, cross_fit, fold_ids, propensities
-from .sandwich import cluster_sums, covariance
+from .sandwich import cluster_sums, covariance, least_squares
 
 
 @saveable
@@ -118,9 +118,7 @@ class AIPW(EffectEstimator):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Cross-fitted P(arm | z) and E[Y | z, arm], each (n, arms)."""
         fold_seed, arm_seed, outcome_seed = spawn(seed, 3)
-        fold = fold_ids(
-            len(data), self.n_folds, fold_seed, groups=data.groups, strata=data.t
-        )
+        fold = fold_ids(len(data), self.n_folds, fold_seed, groups=data.groups, strata=data.t)
         k = len(data.arms)
         if repeat == 0:  # the overlap diagnosis has cross-fitted them already
             chance, chosen = self.overlap_.score, self.overlap_.chosen
@@ -171,8 +169,8 @@ class AIPW(EffectEstimator):
         self.att_se_ = np.sqrt(variance * clusters / (clusters - 1)).reshape(k, k)
         # An arm's mean rests on that arm's rows; a clustered one on the clusters.
         sizes = member.sum(axis=0)
-        self.df_ = np.minimum(sizes, clusters) - 1 if data.groups is None else np.full(
-            k, clusters - 1.0
+        self.df_ = (
+            np.minimum(sizes, clusters) - 1 if data.groups is None else np.full(k, clusters - 1.0)
         )
 
     def _keep_modifiers(self, data: EffectData, score: np.ndarray, weight: np.ndarray) -> None:
@@ -184,12 +182,8 @@ class AIPW(EffectEstimator):
         encoded = self.encoder_.transform(data.x)
         self.columns_ = independent(encoded, self.encoder_.columns_, "effect modifiers X")
         design = np.hstack([np.ones((len(data), 1)), encoded[:, self.columns_]])
-        bread = np.linalg.inv((design * weight[:, None]).T @ design)
-        self.coef_ = bread @ (design * weight[:, None]).T @ score  # (p, arms)
-        pull = (design * weight[:, None]) @ bread
-        leverage = np.clip((pull * design).sum(axis=1), 0, 0.99)
-        rest = (score - design @ self.coef_) / np.sqrt(1 - leverage)[:, None]
-        influence = (pull[:, :, None] * rest[:, None, :]).reshape(len(data), -1)
+        self.coef_, influence = least_squares(design, score, weight)  # (p, arms), (n, p, arms)
+        influence = influence.reshape(len(data), -1)
         shape = self.coef_.shape
         self.coef_cov_ = covariance(influence, data.groups).reshape(*shape, *shape)
 
@@ -224,9 +218,7 @@ class AIPW(EffectEstimator):
         return Estimate(float(value), float(np.sqrt(max(variance, 0))), self._df(t0, t1))
 
     def _att(self, t0: int, t1: int) -> Estimate:
-        return Estimate(
-            float(self.att_[t1, t0]), float(self.att_se_[t1, t0]), self._df(t0, t1)
-        )
+        return Estimate(float(self.att_[t1, t0]), float(self.att_se_[t1, t0]), self._df(t0, t1))
 
 
 def _unit_mean(ratio: np.ndarray, weight: np.ndarray) -> np.ndarray:

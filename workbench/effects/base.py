@@ -280,7 +280,9 @@ class EffectEstimator(Parameterised):
         return center - reach, center + reach
 
     def _ate(self, x: Table | None, t0: Any, t1: Any) -> Estimate:
-        return Estimate(float(self._effect(self._modifiers(None) if x is None else x, t0, t1).mean()))
+        return Estimate(
+            float(self._effect(self._modifiers(None) if x is None else x, t0, t1).mean())
+        )
 
     def _att(self, t0: Any, t1: Any) -> Estimate:
         raise TypeError(f"{type(self).__name__} must define _att")
@@ -312,7 +314,7 @@ class EffectEstimator(Parameterised):
             array = np.asarray(X)
             if array.ndim != 2 or array.shape[1] != len(names):
                 raise DataError(
-                    f"the effect modifiers have shape {array.shape}, (rows, {len(names)}) is needed",
+                    f"the effect modifiers have shape {array.shape}, not (rows, {len(names)})",
                     column=names[-1],
                 )
             X = pd.DataFrame(array, columns=list(names))

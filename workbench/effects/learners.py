@@ -1,4 +1,4 @@
-"""The nuisance candidates as scikit-learn estimators, for libraries that fit nuisances themselves."""
+"""The nuisance candidates as scikit-learn estimators, for libraries that cross-fit themselves."""
 
 from __future__ import annotations
 

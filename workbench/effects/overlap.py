@@ -76,7 +76,9 @@ class Overlap(Result):
         return "limited" if rare > 0.02 or share > 0.1 or effective < 0.2 else "good"
 
     def summary(self) -> str:
-        outside = f"{count(len(self.outside), 'unit')} of {len(self.index):,} outside common support"
+        outside = (
+            f"{count(len(self.outside), 'unit')} of {len(self.index):,} outside common support"
+        )
         if self.arms is None:
             return (
                 f"Overlap for {self.treatment!r} is {self.grade}: covariates explain "
@@ -86,9 +88,7 @@ class Overlap(Result):
             f"{number(e)} of {s:,} for {a!r}"
             for a, e, s in zip(self.arms, self.ess, self.sizes, strict=True)
         )
-        return (
-            f"Overlap for {self.treatment!r} is {self.grade}: effective rows {ess}; {outside}."
-        )
+        return f"Overlap for {self.treatment!r} is {self.grade}: effective rows {ess}; {outside}."
 
     def verdict(self) -> str:
         return {
@@ -295,8 +295,7 @@ def _dose(data: EffectData, random_state: Seed) -> Overlap:
     # Units whose dose their own covariates all but fix tell nothing about other doses.
     outside = np.abs(fit.values) > np.quantile(np.abs(dose), 0.99) + 3 * np.sqrt(unexplained)
     before, after = (
-        np.array([_correlation(z[:, j], d, share) for j in range(z.shape[1])])
-        for d in (dose, rest)
+        np.array([_correlation(z[:, j], d, share) for j in range(z.shape[1])]) for d in (dose, rest)
     )
     return Overlap(
         treatment=data.t_name,

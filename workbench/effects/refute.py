@@ -232,7 +232,14 @@ def _attempt(
         except WorkbenchError as error:
             nan = float("nan")
             return Refutation(
-                name, "doubtful", f"It could not be run: {error}", estimated.value, nan, nan, nan, nan
+                name,
+                "doubtful",
+                f"It could not be run: {error}",
+                estimated.value,
+                nan,
+                nan,
+                nan,
+                nan,
             )
     vanishes = name in ("placebo treatment", "dummy outcome")
     expected = 0.0 if vanishes else estimated.value
@@ -245,9 +252,7 @@ def _attempt(
         f"{REFUTERS[name][0].upper()}{REFUTERS[name][1:]}; it was {number(found)} where "
         f"{number(expected)} was expected."
     )
-    return Refutation(
-        name, outcome, sentence, estimated.value, expected, found, spread, p_value
-    )
+    return Refutation(name, outcome, sentence, estimated.value, expected, found, spread, p_value)
 
 
 def _judge(
@@ -284,7 +289,7 @@ def _call(name, table, estimand, estimate, data, simulations, seed):
     # A generator, not an integer: an integer gives every simulation the same draw.
     options = {
         "num_simulations": simulations,
-        "random_state": np.random.RandomState(integer(seed)),  # noqa: NPY002
+        "random_state": np.random.RandomState(integer(seed)),
         "n_jobs": 1,
     }
     if name == "placebo treatment":

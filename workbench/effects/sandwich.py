@@ -30,3 +30,25 @@ def covariance(influence: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """
     sums = cluster_sums(influence, groups)
     return sums.T @ sums * (len(sums) / (len(sums) - 1))
+
+
+def least_squares(
+    design: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted least squares: coefficients (p,) or (p, k), and influence rows (n, p[, k]).
+
+    Influence rows are leverage-corrected (HC2), so that :func:`covariance` of them holds in small
+    samples.
+
+    Source: MacKinnon and White, "Some heteroskedasticity-consistent covariance matrix estimators
+    with improved finite sample properties", Journal of Econometrics 29, 1985.
+    """
+    weighted = design * weight[:, None]
+    bread = np.linalg.pinv(weighted.T @ design, hermitian=True)
+    coef = bread @ weighted.T @ y
+    pull = weighted @ bread
+    leverage = np.clip((pull * design).sum(axis=1), 0, 0.99)
+    rest = y - design @ coef
+    if y.ndim == 1:
+        return coef, pull * (rest / np.sqrt(1 - leverage))[:, None]
+    return coef, pull[:, :, None] * (rest / np.sqrt(1 - leverage)[:, None])[:, None, :]
