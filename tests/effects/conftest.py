@@ -5,6 +5,18 @@ import pandas as pd
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def libraries():
+    """Import what is slow to import once, outside the tests' own time."""
+    import dowhy.causal_refuters  # noqa: F401
+    import econml.dml
+    import econml.dr  # noqa: F401
+    import lightgbm  # noqa: F401
+    import matplotlib
+
+    matplotlib.use("Agg")
+
+
 @pytest.fixture
 def confounded():
     """A function (n, seed) -> table: effect of t 1 on y, of d 0.5 on yd; x0, x1 confound."""

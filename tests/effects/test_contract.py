@@ -169,10 +169,10 @@ def test_saved_and_loaded(new, confounded, tmp_path):
 
 
 def test_binary_outcome_and_treatment_of_any_coding(new, confounded):
-    df = confounded(600)
-    codes = [df.t, df.t + 1, df.t.astype(bool), df.t.map({0: "no", 1: "yes"}), df.t.astype("uint8")]
-    answers = [new().fit(df.yb, t, X=df[["a", "b"]]).ate() for t in codes]
-    assert answers == pytest.approx([answers[0]] * 5)
+    df = confounded(400)
+    codes = [df.t, df.t + 1, df.t.astype(bool), df.t.map({0: "no", 1: "yes"})]
+    answers = [new().fit(df.yb, t, X=df[["a"]]).ate() for t in codes]
+    assert answers == pytest.approx([answers[0]] * 4)
     assert abs(answers[0] - 0.3) < 0.15
 
 

@@ -318,6 +318,8 @@ class CausalForestDML(EconmlAdapter):
 
     def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
         n = len(data)
+        for forest in self.model_.model_cate.estimators_:
+            forest.n_jobs = 1  # workers add up trees in any order: answers would differ in bits
         rest_y, rest_t, *_ = self.model_.residuals_
         rest_t = rest_t.reshape(n, -1)
         theta = self.model_.const_marginal_effect(x).reshape(n, -1)
