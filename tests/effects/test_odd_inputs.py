@@ -95,8 +95,10 @@ def test_more_columns_than_rows(entry):
     rng = np.random.default_rng(0)
     w = pd.DataFrame(rng.normal(size=(60, 90))).add_prefix("w")
     t = (rng.random(60) < 1 / (1 + np.exp(-w["w0"]))).astype(int)
-    y = 2 * t + w["w0"] + rng.normal(size=60)
-    estimator = make(entry.name, **entry.test_params).fit(y, t, X=w[["w0"]], W=w.drop(columns="w0"))
+    y = (2 * t + w["w0"] + rng.normal(size=60)).rename("y")
+    estimator = make(entry.name, **entry.test_params).fit(
+        y, t.rename("t"), X=w[["w0"]], W=w.drop(columns="w0")
+    )
     assert any(w.code == "sample-size" for w in estimator.warnings_)
     assert abs(estimator.ate() - 2) < 1.5
 

@@ -74,16 +74,19 @@ def redundant(data: EffectData) -> list[str]:
     if joined is None:
         return []
     encoder = Encoder(drop_first=True, max_levels=_MAX_LEVELS).fit(joined)
+    single = [b.feature.name for b in encoder.blocks_ if b.start == b.stop]
     matrix = encoder.transform(joined)
-    if matrix.shape[1] >= len(matrix):
-        return []
+    if not matrix.shape[1] or matrix.shape[1] >= len(matrix):
+        return single
     matrix = matrix - matrix.mean(axis=0)
     sizes = np.linalg.norm(matrix, axis=0)
     constant = sizes <= 1e-10 * np.sqrt(len(matrix))
     live = np.flatnonzero(~constant)
     from scipy.linalg import qr
 
+    if not len(live):
+        return single + list(encoder.columns_)
     _, triangle, order = qr(matrix[:, live] / sizes[live], mode="economic", pivoting=True)
     diagonal = np.abs(np.diag(triangle))
     bad = live[order[diagonal <= 1e-7]]
-    return [encoder.columns_[j] for j in sorted({*np.flatnonzero(constant), *bad})]
+    return single + [encoder.columns_[j] for j in sorted({*np.flatnonzero(constant), *bad})]

@@ -21,6 +21,7 @@ _LOGISTIC = (1.0, 1e-1, 1e-2, 1e-3)
 _FEWEST_FOR_TREES = 100
 _MOST_FOR_PRODUCTS = 12
 _MOST_FOR_SPLINES = 60
+_WIDE = 300  # columns from which a Newton step is dear and fewer penalties are tried
 
 
 def fold_ids(
@@ -187,7 +188,7 @@ def _logistic_path(x: np.ndarray, y: np.ndarray, w: np.ndarray):
     level = w @ y
     coef = np.zeros(design.shape[1])
     coef[0] = np.log(level / (1 - level))
-    for penalty in _LOGISTIC:
+    for penalty in _LOGISTIC if x.shape[1] <= _WIDE else _LOGISTIC[1:3]:
         ridge = np.full(design.shape[1], penalty)
         ridge[0] = 1e-9
         for _ in range(12):
