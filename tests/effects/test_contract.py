@@ -135,10 +135,10 @@ def test_arrays_are_taken_by_position(new, confounded):
 def test_the_caller_s_table_and_generators_are_left_alone(new, confounded):
     df = confounded()
     before = df.copy(deep=True)
-    state = np.random.get_state()  # noqa: NPY002
+    state = np.random.get_state()
     fitted(new(), df).effect_interval(df[["a", "b", "team"]])
     pd.testing.assert_frame_equal(df, before)
-    for one, two in zip(state, np.random.get_state(), strict=True):  # noqa: NPY002
+    for one, two in zip(state, np.random.get_state(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
@@ -185,6 +185,21 @@ def test_three_arms(new, confounded):
     assert abs(up - 2) < 0.6
     with pytest.raises(QuestionError, match="'bottom'"):
         estimator.effect(T0="low", T1="bottom")
+
+
+def test_a_trial_needs_no_covariates(new, confounded):
+    df = confounded(200)
+    estimator = new()
+    if estimator.needs_modifiers:
+        with pytest.raises(QuestionError, match="X"):
+            estimator.fit(df.y, df.t)
+        return
+    estimator.fit(df.yb, df.t)
+    means = df.yb[df.t == 1].mean() - df.yb[df.t == 0].mean()
+    assert estimator.ate() == pytest.approx(means, abs=0.02)
+    assert estimator.effect() == pytest.approx([estimator.ate()])
+    with pytest.raises(QuestionError, match="without effect modifiers"):
+        estimator.effect(df[["a"]])
 
 
 def test_dose_outside_the_range_is_marked(confounded):

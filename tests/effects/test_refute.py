@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.core.errors import ParameterError
-from workbench.effects import AIPW, LinearDML, refute
+from workbench.effects import AIPW, LinearDML, estimate, refute
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning")
 
@@ -44,10 +44,10 @@ def test_columns_with_the_refuters_own_names_are_safe(confounded):
 def test_the_same_seed_gives_the_same_refutation(confounded):
     df = confounded(150)
     options = {"W": df[["b"]], "simulations": 2, "refuters": ["placebo treatment"]}
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = np.random.get_state()[1].copy()
     one, two = (refute(LinearDML(n_folds=2), df.yd, df.d, **options) for _ in range(2))
     assert one == two
-    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(state, np.random.get_state()[1])
 
 
 def test_a_hidden_link_through_the_rows_fails(confounded):
@@ -69,3 +69,11 @@ def test_wrong_options_are_named(confounded):
         refute(AIPW(), df.y, df.t, refuters=["placebo"])
     with pytest.raises(ParameterError, match="simulations"):
         refute(AIPW(), df.y, df.t, simulations=1)
+
+
+def test_an_estimate_can_be_refuted(confounded):
+    df = confounded(150)
+    found = estimate(df, ["b"], treatment="t", outcome="y", T0=1, T1=0)
+    options = {"simulations": 2, "refuters": ["data subset"]}
+    again = refute(found, df.y, df.t, W=df[["b"]], **options)
+    assert again.items[0].value == pytest.approx(found.value)

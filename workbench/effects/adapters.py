@@ -86,9 +86,12 @@ class EconmlAdapter(EffectEstimator):
         if data.x is not None:
             encoded = self.encoder_.transform(data.x)
             self.columns_ = independent(encoded, self.encoder_.columns_, "effect modifiers X")
-        self.nuisance_columns_ = (
-            None if data.w is None else Encoder(max_levels=50).fit_transform(data.w)
-        )
+        self.nuisance_columns_ = None
+        if data.w is not None:
+            self.nuisance_columns_ = Encoder(max_levels=50).fit_transform(data.w)
+        elif data.x is None or not len(self.columns_):
+            # econml wants a column: one that says nothing leaves a comparison of means.
+            self.nuisance_columns_ = np.zeros((len(data), 1))
 
     def _encoded(self, x: Table | None) -> np.ndarray | None:
         if x is None or not len(self.columns_):
@@ -179,6 +182,10 @@ class LinearDML(EconmlAdapter):
 
     treatment = "any"
     linear_in_treatment = True
+    assumes = (
+        "an effect proportional to the contrast and linear in X (one common effect without X; if "
+        "units differ, those whose treatment their covariates fix least weigh most)"
+    )
 
     def __init__(
         self, n_folds: int = 5, discrete_treatment: bool | None = None, random_state: Seed = 0
@@ -203,6 +210,15 @@ class LinearDML(EconmlAdapter):
         return {"inference": None}
 
     def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
+        if self.discrete_ and x is None:
+            warn(
+                "common-effect",
+                "without X one effect common to all units is estimated; if effects differ it is "
+                "not the average effect (AIPW is)",
+            )
+        self._regress_residuals(data, x)
+
+    def _regress_residuals(self, data: EffectData, x: np.ndarray | None) -> None:
         """The residual regression with a sandwich covariance; coefficients equal econml's."""
         rest_y, rest_t, *_ = self.model_.residuals_
         n = len(data)
@@ -272,6 +288,7 @@ class CausalForestDML(EconmlAdapter):
     treatment = "any"
     linear_in_treatment = True
     needs_modifiers = True
+    assumes = "an effect proportional to the contrast"
 
     def __init__(
         self,
@@ -398,6 +415,7 @@ class DRLearner(EconmlAdapter):
 
     treatment = "discrete"
     outcome_sees_treatment = True
+    assumes = "either the outcome model or the propensities are learned well enough"
 
     def __init__(self, clip: float = 0.01, n_folds: int = 5, random_state: Seed = 0):
         self.clip = clip

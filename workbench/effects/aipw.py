@@ -58,6 +58,7 @@ class AIPW(EffectEstimator):
 
     treatment = "discrete"
     defines_att = True
+    assumes = "either the outcome models or the propensities are learned well enough"
 
     def __init__(
         self, clip: float = 0.01, n_folds: int = 5, n_repeats: int = 1, random_state: Seed = 0

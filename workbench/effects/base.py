@@ -58,6 +58,7 @@ class EffectEstimator(Parameterised):
         adjusts_for_w: Whether W is used; a method whose answers depend on every covariate refuses
             W and wants them all in X.
         needs_received_treatment: Whether ``effect`` also takes the treatment received, T.
+        assumes: What the number rests on beyond identification, as a phrase.
 
     Attributes:
         warnings_: Conditions under which the answers must be read with care.
@@ -73,6 +74,7 @@ class EffectEstimator(Parameterised):
     needs_modifiers: ClassVar[bool] = False
     adjusts_for_w: ClassVar[bool] = True
     needs_received_treatment: ClassVar[bool] = False
+    assumes: ClassVar[str] = ""
 
     random_state: Seed
 

@@ -90,3 +90,36 @@ def redundant(data: EffectData) -> list[str]:
     diagonal = np.abs(np.diag(triangle))
     bad = live[order[diagonal <= 1e-7]]
     return single + [encoder.columns_[j] for j in sorted({*np.flatnonzero(constant), *bad})]
+
+
+def _dose_scale(data: EffectData) -> float:
+    return float(data.t.std())
+
+
+def treatment_columns(data: EffectData) -> np.ndarray:
+    """Arms as 0/1 columns against the first, or the standardised dose as one column; (n, d)."""
+    if data.arms is None:
+        return ((data.t - data.t.mean()) / _dose_scale(data))[:, None]
+    return (data.t[:, None] == np.arange(1, len(data.arms))).astype(float)
+
+
+def contrast_columns(data: EffectData, t0: float, t1: float) -> np.ndarray:
+    """Weights of :func:`treatment_columns` that make the contrast, (d,)."""
+    if data.arms is None:
+        return np.array([(t1 - t0) / _dose_scale(data)])
+    eye = np.eye(len(data.arms))[:, 1:]
+    return eye[int(t1)] - eye[int(t0)]
+
+
+def linear_parts(
+    data: EffectData, extra: Table, what: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (n,), treatment (n, d), extra columns (n, q), intercept and covariates (n, p)."""
+    n = len(data)
+    weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
+    z, names = covariates(data)
+    z = z[:, independent(z, names, "adjustment columns")] if names else z
+    encoder = Encoder(drop_first=True).fit(extra)
+    columns = encoder.transform(extra)
+    columns = columns[:, independent(columns, encoder.columns_, what)]
+    return weight, treatment_columns(data), columns, np.hstack([np.ones((n, 1)), z])

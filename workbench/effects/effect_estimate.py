@@ -17,6 +17,8 @@ from .refute import Refutations
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .base import EffectEstimator
+
 TARGETS = {
     "ATE": "average effect",
     "ATT": "average effect on the treated",
@@ -39,10 +41,13 @@ class EffectEstimate(Result):
         n, arm_sizes, clusters: Rows, rows per arm, clusters (or None).
         method: The estimator with its parameters.
         identification: What identifies the effect, as text.
+        assumption: What the estimator assumes beyond that.
         adjustment, modifiers: Columns adjusted for; columns by which the effect may differ.
         effects: Per unit: modifiers and conditional effect; None without modifiers.
         subgroups: Average effects by level or quartile of each modifier.
         overlap: Overlap, balance and effective sample size (None for front door and instrument).
+        estimator: The fitted estimator, for further questions (None for front door and
+            instrument).
         refutations: What tried to overturn the number; None if not asked for.
         warnings: Conditions under which to read it with care.
         seconds: Time it took.
@@ -65,12 +70,14 @@ class EffectEstimate(Result):
     clusters: int | None
     method: str
     identification: str
+    assumption: str
     adjustment: tuple[str, ...]
     modifiers: tuple[str, ...]
     effects: pd.DataFrame | None
     subgroups: pd.DataFrame
     overlap: Overlap | None
     refutations: Refutations | None
+    estimator: EffectEstimator | None
     seconds: float
     warnings: tuple[CausalWarning, ...] = ()
 
@@ -110,13 +117,17 @@ class EffectEstimate(Result):
     def verdict(self) -> str:
         if self.overlap is not None and self.overlap.grade == "none":
             return "Not supported: no comparable units exist, the number is extrapolation."
+        excludes_zero = not self.low <= 0 <= self.high
+        if any(w.code == "no-effect" for w in self.warnings):
+            told = "contradicts" if excludes_zero else "agrees with"
+            return f"The table {told} the graph, by which there is no effect."
         if any(w.code in ("weak-instrument", "extrapolation") for w in self.warnings):
             return "Doubtful: see the warnings."
         if self.refutations is not None and self.refutations.outcome != "passed":
             return f"Doubtful: {self.refutations.summary()}"
         if np.isnan(self.se):
             return "No interval: how sure the number is is not known."
-        if self.low <= 0 <= self.high:
+        if not excludes_zero:
             return "Compatible with no effect at this level."
         limited = self.overlap is not None and self.overlap.grade == "limited"
         care = "; overlap is limited" if limited else ""
@@ -127,6 +138,7 @@ class EffectEstimate(Result):
             "identified by": self.identification,
             "adjusted for": ", ".join(self.adjustment) or "nothing",
             "estimator": self.method,
+            "which assumes": self.assumption,
             "rows": ", ".join(f"{k!r}: {v:,}" for k, v in self.arm_sizes.items()) or f"{self.n:,}",
         }
         if self.clusters is not None:

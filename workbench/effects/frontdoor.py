@@ -6,26 +6,10 @@ import numpy as np
 
 from ..core.errors import QuestionError, warn
 from ..tables.effect_data import EffectData
-from ..tables.encode import Encoder
 from ..tables.gate import Table
 from .base import Estimate
-from .design import covariates, independent
+from .design import contrast_columns, linear_parts
 from .sandwich import covariance, least_squares
-
-
-def treatment_columns(data: EffectData) -> np.ndarray:
-    """Arms as 0/1 columns against the first, or the dose as one column; (n, d)."""
-    if data.arms is None:
-        return data.t[:, None]
-    return (data.t[:, None] == np.arange(1, len(data.arms))).astype(float)
-
-
-def contrast_columns(data: EffectData, t0: float, t1: float) -> np.ndarray:
-    """Weights of :func:`treatment_columns` that make the contrast, (d,)."""
-    if data.arms is None:
-        return np.array([t1 - t0])
-    eye = np.eye(len(data.arms))[:, 1:]
-    return eye[int(t1)] - eye[int(t0)]
 
 
 def front_door_effect(data: EffectData, mediators: Table, t0: float, t1: float) -> Estimate:
@@ -46,15 +30,8 @@ def front_door_effect(data: EffectData, mediators: Table, t0: float, t1: float) 
     References:
         Pearl, "Causal diagrams for empirical research", Biometrika 82(4), 1995.
     """
+    weight, t, m, base = linear_parts(data, mediators, "mediators")
     n = len(data)
-    weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
-    z, names = covariates(data)
-    z = z[:, independent(z, names, "adjustment columns")] if len(names) else z
-    encoder = Encoder(drop_first=True).fit(mediators)
-    m = encoder.transform(mediators)
-    m = m[:, independent(m, encoder.columns_, "mediators")]
-    t = treatment_columns(data)
-    base = np.hstack([np.ones((n, 1)), z])
     full = np.hstack([t, m, base])
     if np.linalg.matrix_rank(full) < full.shape[1]:
         raise QuestionError(

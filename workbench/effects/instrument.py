@@ -7,11 +7,9 @@ import numpy as np
 from ..core.errors import QuestionError, warn
 from ..core.results import number
 from ..tables.effect_data import EffectData
-from ..tables.encode import Encoder
 from ..tables.gate import Table, count
 from .base import Estimate
-from .design import covariates, independent
-from .frontdoor import contrast_columns, treatment_columns
+from .design import contrast_columns, linear_parts
 from .sandwich import covariance, least_squares
 
 _WEAK_F = 10.0
@@ -37,14 +35,8 @@ def instrument_effect(data: EffectData, instruments: Table, t0: float, t1: float
         with variable treatment intensity", JASA 90, 1995. Staiger and Stock, "Instrumental
         variables regression with weak instruments", Econometrica 65(3), 1997.
     """
+    weight, t, shifts, base = linear_parts(data, instruments, "instruments")
     n = len(data)
-    weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
-    z, names = covariates(data)
-    z = z[:, independent(z, names, "adjustment columns")] if len(names) else z
-    encoder = Encoder(drop_first=True).fit(instruments)
-    shifts = encoder.transform(instruments)
-    shifts = shifts[:, independent(shifts, encoder.columns_, "instruments")]
-    t = treatment_columns(data)
     d, q = t.shape[1], shifts.shape[1]
     if q < d:
         raise QuestionError(
@@ -52,7 +44,6 @@ def instrument_effect(data: EffectData, instruments: Table, t0: float, t1: float
             column=instruments.names[0],
             advice="Add instruments, or compare two arms only.",
         )
-    base = np.hstack([np.ones((n, 1)), z])
     stage = np.hstack([shifts, base])
     first, first_rows = least_squares(stage, t, weight)
     strength = _first_stage_f(first[:q], first_rows[:, :q], data.groups)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..core.errors import ParameterError, WorkbenchError, did_you_mean
+from ..core.errors import ParameterError, QuestionError, WorkbenchError, did_you_mean
 from ..core.results import Result, number
 from ..core.saving import saveable
 from ..core.seeding import Seed, foreign_generators, integer, spawn
@@ -21,6 +21,8 @@ from .base import EffectEstimator, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from .effect_estimate import EffectEstimate
 
 REFUTERS = {
     "placebo treatment": "the treatment is shuffled between rows: the effect should vanish",
@@ -114,7 +116,7 @@ class Refutations(Result):
 
 
 def refute(
-    estimator: EffectEstimator,
+    estimator: EffectEstimator | EffectEstimate,
     Y: Any,
     T: Any,
     *,
@@ -124,7 +126,7 @@ def refute(
     groups: Any = None,
     T0: Any = None,
     T1: Any = None,
-    target: str = "ATE",
+    target: str | None = None,
     refuters: Iterable[str] = tuple(REFUTERS),
     simulations: int = 10,
     random_state: Seed = 0,
@@ -136,10 +138,11 @@ def refute(
     ``doubtful``: within two; else ``failed``. None of them sees a hidden confounder.
 
     Args:
-        estimator: Fitted or not; it is copied, never changed.
+        estimator: Fitted or not, or an :class:`~workbench.effects.EffectEstimate` (then contrast
+            and target are its own); it is copied, never changed.
         Y, T, X, W, sample_weight, groups: As for ``fit``.
         T0, T1: The contrast.
-        target: ``"ATE"`` or ``"ATT"``.
+        target: ``"ATE"`` (default) or ``"ATT"``.
         refuters: Some of ``placebo treatment, random common cause, data subset, dummy outcome``.
         simulations: Fits per refuter.
         random_state: Seed of the refuters.
@@ -155,6 +158,17 @@ def refute(
         >>> refute(AIPW(), y, t, refuters=["placebo treatment"], simulations=4).outcome
         'passed'
     """
+    if not isinstance(estimator, EffectEstimator):
+        answer = estimator
+        estimator = getattr(answer, "estimator", None)
+        if not isinstance(estimator, EffectEstimator):
+            raise QuestionError(
+                "only what an effect estimator has answered can be fitted again",
+                column="estimator",
+                value=type(answer).__name__,
+            )
+        T0, T1 = (answer.t0 if T0 is None else T0), (answer.t1 if T1 is None else T1)
+        target = target or answer.target
     data = effect_data(
         Y,
         T,
@@ -168,7 +182,7 @@ def refute(
         estimator,
         data,
         contrast=(T0, T1),
-        target=target,
+        target=target or "ATE",
         refuters=refuters,
         simulations=simulations,
         random_state=random_state,
