@@ -1,0 +1,196 @@
+"""Change that travels: what becomes of people when some of their features are set.
+
+An action sets a feature to a value (a hard intervention: its causes no longer act on it). Setting
+it to today's value is an action too: it holds the feature while its causes change. Everything
+downstream follows through the structural causal model, with each person's own noise.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError, GraphError, ParameterError, did_you_mean
+from ..core.seeding import generator
+from .space import Space
+
+_MOST_MASKS = 64
+
+
+class World:
+    """Consequences of actions under a structural causal model.
+
+    Args:
+        scm: Has ``graph`` and ``counterfactual(df, {node: values})``.
+        space: The features; all of them are nodes of the graph.
+    """
+
+    def __init__(self, scm: Any, space: Space):
+        self.scm, self.space, self.graph = scm, space, scm.graph
+        for name in space.names:
+            if name not in self.graph.nodes:
+                raise GraphError(
+                    "is read by the model and is not in the graph",
+                    column=name,
+                    advice=did_you_mean(name, self.graph.nodes)
+                    + " Add it as a node without edges if nothing causes it.",
+                )
+
+    def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Codes ``(n, F)`` of the world in which ``mask`` is set to ``values``.
+
+        Rows that act on the same features are asked together, in one call.
+        """
+        z = x.copy()
+        if not mask.any():
+            return z
+        patterns, group = np.unique(mask, axis=0, return_inverse=True)
+        for g, pattern in enumerate(patterns):
+            rows = np.flatnonzero(group.ravel() == g)
+            acted = np.flatnonzero(pattern)
+            if not len(acted):
+                continue
+            actions = {
+                self.space.names[j]: self.space.cells(j, values[rows, j]).to_numpy() for j in acted
+            }
+            after = self.scm.counterfactual(self.space.frame(x[rows]), actions)
+            z[rows] = self._read(after, len(rows))
+            # An action is taken as it was asked, and what it can't reach stays bit for bit.
+            z[np.ix_(rows, acted)] = values[np.ix_(rows, acted)]
+            moved = self._reached([self.space.names[j] for j in acted])
+            z[np.ix_(rows, ~moved)] = np.where(pattern, values[rows], x[rows])[:, ~moved]
+        return z
+
+    def _read(self, after: Any, n: int) -> np.ndarray:
+        missing = [name for name in self.space.names if name not in after.columns]
+        if missing or len(after) != n:
+            raise DataError(
+                f"the causal model returned {len(after)} rows for {n}"
+                if not missing
+                else "is missing in the causal model's counterfactual",
+                column=missing[0] if missing else None,
+            )
+        codes = self.space.read(after)
+        bad = np.isnan(codes)
+        if bad.any():
+            row, j = np.argwhere(bad)[0]
+            raise DataError(
+                "has no usable value in the causal model's counterfactual",
+                column=self.space.names[j],
+                row=after.index[row],
+                value=after[self.space.names[j]].iloc[row],
+            )
+        return codes
+
+    def _reached(self, names: list[str]) -> np.ndarray:
+        below = self.graph.descendants(names)
+        return np.array([n in below for n in self.space.names])
+
+    def masks(self, movable: np.ndarray, most: int | None) -> np.ndarray:
+        """Sets of features to try acting on, ``(K, F)``: all of them where there are up to 64.
+
+        A feature without effect on anything else needs no "hold", but setting it may be useful
+        all the same, so no set is left out; beyond six features only sets of up to two, and all
+        at once.
+        """
+        acting = np.flatnonzero(movable)
+        most = len(acting) if most is None else min(most, len(acting))
+        sizes = range(1, most + 1)
+        if 2 ** len(acting) > _MOST_MASKS:
+            sizes = [s for s in sizes if s <= 2 or s == len(acting)]
+        chosen = [c for s in sizes for c in combinations(acting, s)]
+        masks = np.zeros((len(chosen), len(self.space)), dtype=bool)
+        for k, members in enumerate(chosen):
+            masks[k, list(members)] = True
+        return masks
+
+
+class LinearWorld:
+    """Direct effects of a linear structural causal model: ``dz_j = sum_k W_jk dz_k (+ shift_j)``.
+
+    Found by asking for counterfactuals with everything but one node held, and compared with the
+    model's own answers to random actions; a model that is not linear is refused.
+
+    Attributes:
+        weights: ``(F, F)``, change of j per unit of k.
+    """
+
+    def __init__(self, weights: np.ndarray):
+        self.weights = weights
+
+    @classmethod
+    def of(
+        cls,
+        world: World,
+        people: np.ndarray,
+        scale: np.ndarray,
+        movable: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> LinearWorld:
+        """The direct effects, if the model is linear in all numbers that can change."""
+        space, names = world.space, world.space.names
+        changing = movable | world._reached([n for n, m in zip(names, movable, strict=True) if m])
+        for j in np.flatnonzero(changing & space.discrete):
+            if world.graph.parents(names[j]) or world.graph.children(names[j]):
+                raise ParameterError(
+                    f"{names[j]!r} has levels and takes part in the causal model, which is "
+                    "therefore not linear in it",
+                    column="graph_or_scm",
+                    advice="Use GrowingSpheres or Wachter.",
+                )
+        weights = np.zeros((len(space), len(space)))
+        for j in np.flatnonzero(changing):
+            parents = [space.place(p) for p in world.graph.parents(names[j]) if p in names]
+            parents = [p for p in parents if changing[p]]
+            if not parents:
+                continue
+            rows = np.repeat(people[:1], len(parents) + 1, axis=0)
+            for r, p in enumerate(parents):
+                rows[r + 1, p] += scale[p]
+            mask = np.broadcast_to(np.arange(len(space)) != j, rows.shape)
+            start = np.repeat(people[:1], len(rows), axis=0)
+            after = world.apply(start, mask, rows)[:, j]
+            weights[j, parents] = (after[1:] - after[0]) / scale[parents]
+        found = cls(weights)
+        found._verify(world, people, scale, movable, low, high)
+        return found
+
+    def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Codes after the actions, by total effects along paths that no action cuts."""
+        z = np.empty_like(x)
+        eye = np.eye(x.shape[1])
+        for i in range(len(x)):
+            free = self.weights * ~mask[i][:, None]
+            acted = np.where(mask[i], values[i] - x[i], 0.0)
+            z[i] = x[i] + np.linalg.solve(eye - free, acted)
+        return z
+
+    def _verify(
+        self,
+        world: World,
+        people: np.ndarray,
+        scale: np.ndarray,
+        movable: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> None:
+        rng = generator(0)
+        x = people[rng.integers(len(people), size=32)]
+        mask = movable & (rng.random(x.shape) < 0.6)
+        floor = np.where(np.isfinite(low), low, x - 3 * scale)
+        ceiling = np.where(np.isfinite(high), high, x + 3 * scale)
+        values = floor + (ceiling - floor) * rng.random(x.shape)
+        whole = world.space.integer | world.space.discrete
+        values[:, whole] = np.rint(values[:, whole])
+        truth, guess = world.apply(x, mask, values), self.apply(x, mask, values)
+        error = np.abs(truth - guess) / scale
+        if error.max() > 1e-7 * (1.0 + np.abs(truth / scale).max()):
+            j = int(error.max(axis=0).argmax())
+            raise ParameterError(
+                f"the causal model is not linear: {world.space.names[j]!r} responds otherwise",
+                column="graph_or_scm",
+                advice="Use GrowingSpheres or Wachter, which need no linearity.",
+            )
