@@ -174,11 +174,17 @@ class _Answer:
             good = problem.accepts(scores)
             good &= problem.permitted(x[waiting], mask, values, state)
             rows = ask[waiting[good]]
-            self.mask[rows], self.state[rows], self.after[rows] = mask[good], state[good], scores[good]
+            self.mask[rows], self.state[rows], self.after[rows] = (
+                mask[good],
+                state[good],
+                scores[good],
+            )
             self.cost[rows] = problem.cost(x[waiting], mask, values)[good]
             waiting = waiting[~good]
         self.words[ask[waiting]] = NOT_FOUND
-        self.reasons[ask[waiting]] = "the model does not accept, or the rules forbid, what was tried"
+        self.reasons[ask[waiting]] = (
+            "the model does not accept, or the rules forbid, what was tried"
+        )
         # A bound is proven up to the solver's tolerance; it never exceeds what was achieved.
         self.bound[ask] = np.where(
             self.words[ask] == FOUND, np.fmin(self.bound[ask], self.cost[ask]), self.bound[ask]

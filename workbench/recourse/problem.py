@@ -320,9 +320,10 @@ class RecourseProblem:
         return tree, np.sort(distance[:, -1])
 
     def _placed(self, codes: np.ndarray) -> np.ndarray:
-        size = np.where(self.space.discrete[self.space.owner], 2**0.5, 0) + np.where(
-            self.space.discrete, 0, self.cost.scale
-        )[self.space.owner]
+        size = (
+            np.where(self.space.discrete[self.space.owner], 2**0.5, 0)
+            + np.where(self.space.discrete, 0, self.cost.scale)[self.space.owner]
+        )
         return self.space.design(codes) / size
 
     def describe_target(self) -> str:

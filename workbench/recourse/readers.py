@@ -173,7 +173,8 @@ def _boosted(model: Any, index: int) -> tuple[list[RawTree], Link] | None:
     is_classifier = hasattr(model, "classes_")
     sign = model.learning_rate * (-1.0 if is_classifier and index == 0 else 1.0)
     members = [
-        {**_arrays(m.tree_), "value": sign * m.tree_.value[:, 0, 0]} for m in model.estimators_[:, 0]
+        {**_arrays(m.tree_), "value": sign * m.tree_.value[:, 0, 0]}
+        for m in model.estimators_[:, 0]
     ]
     return members, "logit" if is_classifier else "identity"
 
