@@ -12,6 +12,7 @@ from ..core.saving import saveable
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
 from .problem import RecourseProblem
 from .program import Program, Terms
+from .search import trim
 from .structure import Linear, Unknown, inverse_link
 from .world import LinearWorld
 
@@ -101,6 +102,9 @@ class ExactRecourse(RecourseMethod):
         for i in tqdm(range(n), desc="recourse", delay=2, disable=not progress, leave=False):
             mask[i], values[i], bound[i], word, reason = self._one(x[i])
             status.words[i], status.reasons[i] = word, reason
+        found = np.flatnonzero(status.words == FOUND)
+        # The solver is exact to 1e-7; bisection takes the rest off, for everybody at once.
+        values[found] = trim(self.problem_, x[found], mask[found], values[found], halvings=40)
         return Actions(mask, values, status, bound)
 
     def _one(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, str, str]:

@@ -166,25 +166,19 @@ class _Answer:
         for k in range(actions.mask.shape[1]):
             if not len(waiting):
                 break
-            mask = actions.mask[waiting, k]
-            values = np.where(mask, actions.values[waiting, k], x[waiting])
-            state = problem.apply(x[waiting], mask, values)
-            shown = write(self.frame.iloc[ask[waiting]], problem.space, x[waiting], state)
+            start, mask = x[waiting], actions.mask[waiting, k]
+            values = np.where(mask, actions.values[waiting, k], start)
+            state = problem.advise(start, mask, values)
+            shown = write(self.frame.iloc[ask[waiting]], problem.space, start, state)
             scores = problem.view.score(shown)
-            good = problem.accepts(scores)
-            good &= problem.permitted(x[waiting], mask, values, state)
+            good = problem.accepts(scores) & problem.permitted(start, mask, values, state)
             rows = ask[waiting[good]]
-            self.mask[rows], self.state[rows], self.after[rows] = (
-                mask[good],
-                state[good],
-                scores[good],
-            )
-            self.cost[rows] = problem.cost(x[waiting], mask, values)[good]
+            self.mask[rows], self.state[rows] = mask[good], state[good]
+            self.after[rows] = scores[good]
+            self.cost[rows] = problem.cost(start, mask, values)[good]
             waiting = waiting[~good]
         self.words[ask[waiting]] = NOT_FOUND
-        self.reasons[ask[waiting]] = (
-            "the model does not accept, or the rules forbid, what was tried"
-        )
+        self.reasons[ask[waiting]] = "the model or the rules refuse what the method proposed"
         # A bound is proven up to the solver's tolerance; it never exceeds what was achieved.
         self.bound[ask] = np.where(
             self.words[ask] == FOUND, np.fmin(self.bound[ask], self.cost[ask]), self.bound[ask]

@@ -170,10 +170,34 @@ class ModelView:
             ) from error
         return self._one_number_per_row(raw, frame)
 
+    def score_codes(self, codes: np.ndarray) -> np.ndarray:
+        """The score of codes ``(n, F)``, the short way where the inside of the model is known.
+
+        For searches: agrees with :meth:`score` up to rounding, and what is recommended is asked
+        of the model itself.
+        """
+        if self._short is not None and len(codes):
+            return self._short(self.space.design(codes))
+        return self.score(self.space.frame(codes))
+
+    @cached_property
+    def _short(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        if self.is_torch and self._inputs is not None:
+            inputs = self._inputs
+            return lambda design: self._outputs(inputs(design))
+        found = self._try("linear") or self._try("relu")
+        return None if found is None else found.score
+
+    def _outputs(self, inputs: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            return self._forward(self._tensor(inputs)).double().numpy()
+
     def _ask(self, frame: pd.DataFrame) -> Any:
         inputs = frame if self.encoder is None else self._encoded(frame)
         if self.is_torch:
-            return self._forward(self._tensor(np.asarray(inputs, dtype=float))).detach().numpy()
+            return self._outputs(np.asarray(inputs, dtype=float))
         if hasattr(self.model, "predict_proba"):
             return np.asarray(self.model.predict_proba(inputs))[:, self.index]
         if hasattr(self.model, "classes_") and hasattr(self.model, "decision_function"):

@@ -260,9 +260,15 @@ class RecourseProblem:
             return np.where(mask, values, x)
         return self.world.apply(x, mask, values)
 
+    def advise(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """As :meth:`apply`, for actions that are recommended: warnings reach the caller."""
+        if self.world is None:
+            return np.where(mask, values, x)
+        return self.world.advise(x, mask, values)
+
     def score(self, codes: np.ndarray) -> np.ndarray:
-        """The model's score of codes ``(n, F)``."""
-        return self.view.score(self.space.frame(codes))
+        """The model's score of codes ``(n, F)``, up to rounding."""
+        return self.view.score_codes(codes)
 
     def accepts(self, scores: np.ndarray) -> np.ndarray:
         """Whether scores reach the target."""
@@ -294,7 +300,7 @@ class RecourseProblem:
         """Scores of the rows of ``data``."""
         if self.data is None:
             raise ParameterError("this needs rows the model knows", column="data")
-        return self.score(self.data)
+        return self.view.score(self.space.frame(self.data))
 
     def plausibility(self, codes: np.ndarray) -> np.ndarray:
         """Share of the data in sparser regions than each row: 1 is as common as it gets.
@@ -380,7 +386,7 @@ class RecourseProblem:
             "output": self.output,
             "model": self.view.name,
             "probes": self.space.frame(probes),
-            "probe_scores": self.score(probes),
+            "probe_scores": self.view.score(self.space.frame(probes)),
         }
 
     @classmethod

@@ -52,6 +52,8 @@ def is_affine(step: Any) -> bool:
         return all(is_affine(s) for _, s, _ in step.transformers_)
     if name == "Pipeline":
         return all(is_affine(s) for _, s in step.steps)
+    if name == "FunctionTransformer":  # what "passthrough" becomes when it is fitted
+        return step.func is None
     return name in _AFFINE_STEPS and not getattr(step, "clip", False)
 
 

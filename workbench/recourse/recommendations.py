@@ -71,8 +71,8 @@ class Recommendations(Result):
         answered = self.outcomes["status"].isin(["found", "already accepted"]).to_numpy()
         values = self.recommended
         if not answered.all():
-            values = values.astype(object).where(answered[:, None], None)
-            values = values.infer_objects()
+            whole = {c: _with_room(values[c], answered) for c in values.columns}
+            values = pd.DataFrame(whole, index=values.index)
         taken = set(self.outcomes.columns)
         values = values.rename(
             columns={c: f"{c} (recommended)" for c in values.columns if c in taken}
@@ -206,6 +206,13 @@ class Recommendations(Result):
     def load(cls, path: str | Path) -> Recommendations:
         """Read what :meth:`save` wrote."""
         return saving.load(path)
+
+
+def _with_room(column: pd.Series, answered: np.ndarray) -> pd.Series:
+    """The column with empty cells where nobody was answered."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        column = column.astype(object)
+    return column.where(answered)
 
 
 def _sentence(row: tuple) -> str:

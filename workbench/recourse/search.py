@@ -10,6 +10,7 @@ import numpy as np
 from .problem import RecourseProblem
 
 _HALVINGS = 24
+_HAIR = 1e-8
 _STRETCH = (1.5, 3.0, 8.0)
 
 
@@ -18,14 +19,13 @@ def feasible(
 ) -> np.ndarray:
     """Whether each action is permitted and leads to a state that is accepted, ``(R,)``.
 
-    A hair more than the threshold is asked for, so that writing a value in another type of
-    column doesn't undo it.
+    A hair more than the threshold is asked for, so that rounding elsewhere doesn't undo it.
     """
     state = problem.apply(x, mask, values)
     good = problem.permitted(x, mask, values, state)
     if good.any():
         margin = problem.target.margin(problem.score(state[good]))
-        good[good] = margin >= 1e-9 * (1.0 + abs(problem.target.threshold))
+        good[good] = margin >= _HAIR * (1.0 + abs(problem.target.threshold))
     return good
 
 
@@ -95,7 +95,11 @@ def prune(
 
 
 def trim(
-    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    halvings: int = _HALVINGS // 2,
 ) -> np.ndarray:
     """Move one feature after the other back toward the person, the dearest first.
 
@@ -108,7 +112,7 @@ def trim(
         feature = np.argsort(-parts, axis=1, kind="stable")[:, rank]
         near, far = np.zeros(len(x)), np.ones(len(x))
         start = values.copy()
-        for _ in range(_HALVINGS // 2):
+        for _ in range(halvings):
             middle = 0.5 * (near + far)
             tried = start.copy()
             pick = np.arange(len(x)), feature

@@ -110,7 +110,7 @@ class Wachter(RecourseMethod):
         # One free number per design column: scaled change of a number, preference for a level.
         free = np.where(is_level, 2.0 * design, 0.0)
         first, second = np.zeros_like(free), np.zeros_like(free)
-        weight = np.full(rows, 0.05)
+        weight = np.ones(rows)
         best, mask, values = np.full(rows, np.inf), pattern.copy(), start.copy()
         self._last = start.copy()
         reference = None
@@ -120,6 +120,8 @@ class Wachter(RecourseMethod):
             if reference is None:
                 reference = np.maximum(np.abs(gains), 1e-12)
             self._remember(start, pattern, codes, best, mask, values)
+            if step == 0:
+                weight = self._first_weight(slope, reference)
             pull = np.where((gains / reference < 0.02)[:, None], -slope / reference[:, None], 0.0)
             push = self._cost_slope(start, codes, pattern, soft) / weight[:, None]
             grad = pull * np.where(is_level, 1.0, scale[space.owner]) + push
@@ -134,6 +136,13 @@ class Wachter(RecourseMethod):
             free = np.where(is_level, free, self._inside(free, start, low, high))
             self._last = codes
         return best, mask, values
+
+    def _first_weight(self, slope: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """The lambda at which the most efficient feature is worth a bit more than its cost."""
+        cost, space = self.problem_.cost, self.problem_.space
+        gain = np.abs(slope) / reference[:, None] * cost.scale[space.owner]
+        efficiency = np.where(self.problem_.movable[space.owner], gain, 0.0).max(axis=1)
+        return np.clip(1.5 / np.maximum(efficiency, 1e-9), _BEST, _WORST)
 
     def _inside(
         self, free: np.ndarray, start: np.ndarray, low: np.ndarray, high: np.ndarray
@@ -276,10 +285,8 @@ def _differences(problem: RecourseProblem) -> Gain:
                 tried.append(near)
         stacked = np.concatenate(tried)
         many = len(tried)
-        acted = np.tile(mask, (many, 1))
-        state = problem.apply(
-            np.tile(start, (many, 1)), acted, np.where(acted, stacked, np.tile(start, (many, 1)))
-        )
+        people, acted = np.tile(start, (many, 1)), np.tile(mask, (many, 1))
+        state = problem.apply(people, acted, np.where(acted, stacked, people))
         gains = problem.target.margin(problem.score(state)).reshape(many, rows)
         slope = np.zeros((rows, space.width))
         for k, j in enumerate(numbers):

@@ -8,13 +8,16 @@ downstream follows through the structural causal model, with each person's own n
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import DataError, GraphError, ParameterError, did_you_mean
+from ..core.errors import DataError, GraphError, ParameterError, did_you_mean, unrecorded
 from ..core.seeding import generator
 from .space import Space
+
+if TYPE_CHECKING:
+    from .problem import RecourseProblem
 
 _MOST_MASKS = 64
 
@@ -41,8 +44,14 @@ class World:
     def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Codes ``(n, F)`` of the world in which ``mask`` is set to ``values``.
 
-        Rows that act on the same features are asked together, in one call.
+        Rows that act on the same features are asked together, in one call. What the causal model
+        has to say about actions that are only tried is of no concern to anybody.
         """
+        with unrecorded():
+            return self.advise(x, mask, values)
+
+    def advise(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """As :meth:`apply`, for actions that are recommended: warnings are kept."""
         z = x.copy()
         if not mask.any():
             return z
@@ -121,17 +130,10 @@ class LinearWorld:
         self.weights = weights
 
     @classmethod
-    def of(
-        cls,
-        world: World,
-        people: np.ndarray,
-        scale: np.ndarray,
-        movable: np.ndarray,
-        low: np.ndarray,
-        high: np.ndarray,
-    ) -> LinearWorld:
+    def of(cls, problem: RecourseProblem, people: np.ndarray) -> LinearWorld:
         """The direct effects, if the model is linear in all numbers that can change."""
-        space, names = world.space, world.space.names
+        world, space, names = problem.world, problem.space, problem.space.names
+        scale, movable = problem.cost.scale, problem.movable
         changing = movable | world._reached([n for n, m in zip(names, movable, strict=True) if m])
         for j in np.flatnonzero(changing & space.discrete):
             if world.graph.parents(names[j]) or world.graph.children(names[j]):
@@ -155,7 +157,7 @@ class LinearWorld:
             after = world.apply(start, mask, rows)[:, j]
             weights[j, parents] = (after[1:] - after[0]) / scale[parents]
         found = cls(weights)
-        found._verify(world, people, scale, movable, low, high)
+        found._verify(problem, people)
         return found
 
     def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -168,20 +170,14 @@ class LinearWorld:
             z[i] = x[i] + np.linalg.solve(eye - free, acted)
         return z
 
-    def _verify(
-        self,
-        world: World,
-        people: np.ndarray,
-        scale: np.ndarray,
-        movable: np.ndarray,
-        low: np.ndarray,
-        high: np.ndarray,
-    ) -> None:
+    def _verify(self, problem: RecourseProblem, people: np.ndarray) -> None:
+        """Compare with the model's answers to random actions of random people."""
+        world, scale = problem.world, problem.cost.scale
         rng = generator(0)
         x = people[rng.integers(len(people), size=32)]
-        mask = movable & (rng.random(x.shape) < 0.6)
-        floor = np.where(np.isfinite(low), low, x - 3 * scale)
-        ceiling = np.where(np.isfinite(high), high, x + 3 * scale)
+        mask = problem.movable & (rng.random(x.shape) < 0.6)
+        floor = np.where(np.isfinite(problem.low), problem.low, x - 3 * scale)
+        ceiling = np.where(np.isfinite(problem.high), problem.high, x + 3 * scale)
         values = floor + (ceiling - floor) * rng.random(x.shape)
         whole = world.space.integer | world.space.discrete
         values[:, whole] = np.rint(values[:, whole])
