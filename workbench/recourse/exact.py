@@ -76,15 +76,8 @@ class ExactRecourse(RecourseMethod):
         self._effects = None
         if problem.world is not None:
             people = problem.data if problem.data is not None else problem._probes()
-            self._effects = LinearWorld.of(
-                problem.world,
-                people,
-                problem.cost.scale,
-                problem.movable,
-                problem.low,
-                problem.high,
-            ).weights
-        self.slopes_ = self._model.weights.copy()
+            self._effects = LinearWorld.of(problem, people).weights
+        self.weights_ = self._model.weights.copy()
 
     def _state(self) -> dict:
         return {"time_limit": self.time_limit, "problem": getattr(self, "problem_", None)}

@@ -134,7 +134,7 @@ class GrowingSpheres(RecourseMethod):
         values: np.ndarray,
     ) -> None:
         """Follow all directions outward until each row has a hit; bisect the hits."""
-        radius, waiting, late = 0.25, np.arange(len(start)), 0
+        radius, waiting = 0.25, np.arange(len(start))
         for _ in range(_DOUBLINGS):
             if not len(waiting):
                 return
@@ -151,7 +151,6 @@ class GrowingSpheres(RecourseMethod):
             self._keep(rows, start, acted, goal, best, mask, values)
             waiting = waiting[~np.isfinite(best[waiting])]
             radius *= 2
-            late += 1
 
     def _turn(
         self,
@@ -228,7 +227,7 @@ class GrowingSpheres(RecourseMethod):
         if not len(hits):
             return
         at = rows[hits]
-        short = shorten(problem, start[at], acted[hits], goal[hits])
+        short = shorten(problem, start[at], acted[hits], goal[hits], halvings=8)
         cost = problem.cost(start[at], acted[hits], short)
         order = np.lexsort((np.arange(len(at)), cost, at))
         first = order[np.r_[True, at[order][1:] != at[order][:-1]]]

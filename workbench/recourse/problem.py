@@ -123,7 +123,7 @@ class RecourseProblem:
         self.target = self._with_threshold()
         self.cost = Cost(cost, scale, self.space, self.data, self.movable, self.low, self.high)
         self.couplings = Couplings(constraints, self.space)
-        self.world = None if self.scm is None else World(self.scm, self.space)
+        self.world = None if self.scm is None else World(self.scm, self.space, self.cost.scale)
 
     @classmethod
     def in_world(

@@ -10,7 +10,7 @@ import numpy as np
 from .problem import RecourseProblem
 
 _HALVINGS = 24
-_HAIR = 1e-8
+_HAIR = 1e-10
 _STRETCH = (1.5, 3.0, 8.0)
 
 
@@ -30,7 +30,11 @@ def feasible(
 
 
 def shorten(
-    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    halvings: int = _HALVINGS,
 ) -> np.ndarray:
     """Values moved as far back toward the person as the target allows, by bisection.
 
@@ -38,7 +42,7 @@ def shorten(
     """
     near, far = np.zeros(len(x)), np.ones(len(x))
     best = values.copy()
-    for _ in range(_HALVINGS):
+    for _ in range(halvings):
         middle = 0.5 * (near + far)
         tried = _between(problem, x, values, middle)
         good = feasible(problem, x, mask, tried)
@@ -64,34 +68,47 @@ def prune(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Try to do without each acted feature, letting the others go further; keep what is cheaper.
 
-    Rows must be feasible, and stay so.
+    Through a causal model a feature is also tried at today's value, held. Rows must be feasible,
+    and stay so.
     """
     mask, values = mask.copy(), values.copy()
-    low, high = problem.reach(x)
-    cost = problem.cost(x, mask, values)
     for rank in range(int(mask.sum(axis=1).max(initial=0))):
         # The features of each row by what they cost, dearest first.
         parts = np.where(mask, problem.cost.moves(x, values), -1.0)
         feature = np.argsort(-parts, axis=1, kind="stable")[:, rank]
-        rows = np.flatnonzero(mask[np.arange(len(x)), feature])
-        without, start = mask[rows].copy(), values[rows].copy()
-        without[np.arange(len(rows)), feature[rows]] = False
-        start[np.arange(len(rows)), feature[rows]] = x[rows, feature[rows]]
-        for factor in (1.0, *_STRETCH):
-            if not len(rows):
-                break
-            there = np.clip(
-                _between(problem, x[rows], start, np.full(len(rows), factor)), low[rows], high[rows]
-            )
-            good = without.any(axis=1) & feasible(problem, x[rows], without, there)
-            if good.any():
-                short = shorten(problem, x[rows[good]], without[good], there[good])
-                spent = problem.cost(x[rows[good]], without[good], short)
-                better = spent <= cost[rows[good]]
-                at = rows[good][better]
-                mask[at], values[at], cost[at] = without[good][better], short[better], spent[better]
-            rows, without, start = rows[~good], without[~good], start[~good]
+        for hold in (False,) if problem.world is None else (False, True):
+            _without(problem, x, mask, values, feature, hold)
     return mask, values
+
+
+def _without(
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    feature: np.ndarray,
+    hold: bool,
+) -> None:
+    """Leave one feature of each row alone, or hold it; in place where that is cheaper."""
+    rows = np.flatnonzero(mask[np.arange(len(x)), feature])
+    low, high = problem.reach(x[rows])
+    cost = problem.cost(x, mask, values)
+    fewer, start = mask[rows].copy(), values[rows].copy()
+    pick = np.arange(len(rows)), feature[rows]
+    fewer[pick], start[pick] = hold, x[rows, feature[rows]]
+    for factor in (1.0, *_STRETCH):
+        if not len(rows):
+            return
+        there = _between(problem, x[rows], start, np.full(len(rows), factor))
+        there = np.clip(there, low, high)
+        good = fewer.any(axis=1) & feasible(problem, x[rows], fewer, there)
+        if good.any():
+            short = shorten(problem, x[rows[good]], fewer[good], there[good])
+            spent = problem.cost(x[rows[good]], fewer[good], short)
+            better = spent <= cost[rows[good]]
+            at = rows[good][better]
+            mask[at], values[at] = fewer[good][better], short[better]
+        rows, fewer, start, low, high = (a[~good] for a in (rows, fewer, start, low, high))
 
 
 def trim(

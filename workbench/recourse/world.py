@@ -7,6 +7,7 @@ downstream follows through the structural causal model, with each person's own n
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,14 @@ class World:
     """Consequences of actions under a structural causal model.
 
     Args:
-        scm: Has ``graph`` and ``counterfactual(df, {node: values})``.
+        scm: Has ``graph`` and ``counterfactual(df, {node: values or function})``, as
+            :class:`~workbench.StructuralCausalModel`.
         space: The features; all of them are nodes of the graph.
+        scale: The size of a change of each feature; a 1e-10th of it is rounding.
     """
 
-    def __init__(self, scm: Any, space: Space):
-        self.scm, self.space, self.graph = scm, space, scm.graph
+    def __init__(self, scm: Any, space: Space, scale: np.ndarray):
+        self.scm, self.space, self.graph, self.scale = scm, space, scm.graph, scale
         for name in space.names:
             if name not in self.graph.nodes:
                 raise GraphError(
@@ -44,33 +47,36 @@ class World:
     def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Codes ``(n, F)`` of the world in which ``mask`` is set to ``values``.
 
-        Rows that act on the same features are asked together, in one call. What the causal model
-        has to say about actions that are only tried is of no concern to anybody.
+        All rows are asked in one call. What the causal model has to say about actions that are
+        only tried is of no concern to anybody.
         """
         with unrecorded():
             return self.advise(x, mask, values)
 
     def advise(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
         """As :meth:`apply`, for actions that are recommended: warnings are kept."""
-        z = x.copy()
         if not mask.any():
-            return z
-        patterns, group = np.unique(mask, axis=0, return_inverse=True)
-        for g, pattern in enumerate(patterns):
-            rows = np.flatnonzero(group.ravel() == g)
-            acted = np.flatnonzero(pattern)
-            if not len(acted):
-                continue
-            actions = {
-                self.space.names[j]: self.space.cells(j, values[rows, j]).to_numpy() for j in acted
-            }
-            after = self.scm.counterfactual(self.space.frame(x[rows]), actions)
-            z[rows] = self._read(after, len(rows))
-            # An action is taken as it was asked, and what it can't reach stays bit for bit.
-            z[np.ix_(rows, acted)] = values[np.ix_(rows, acted)]
-            moved = self._reached([self.space.names[j] for j in acted])
-            z[np.ix_(rows, ~moved)] = np.where(pattern, values[rows], x[rows])[:, ~moved]
-        return z
+            return x.copy()
+        acted = np.flatnonzero(mask.any(axis=0))
+        actions = {self.space.names[j]: self._action(j, mask[:, j], values[:, j]) for j in acted}
+        after = self.scm.counterfactual(self.space.frame(x), actions)
+        z = self._read(after, len(x))
+        # What an action can't reach, or moves by rounding only, stays bit for bit.
+        moved = (mask.astype(float) @ self._below > 0) & (np.abs(z - x) > 1e-10 * self.scale)
+        return np.where(mask, values, np.where(moved, z, x))
+
+    def _action(self, j: int, acted: np.ndarray, codes: np.ndarray) -> Any:
+        """The values that a node is set to; rows that don't act on it keep its natural value."""
+        name, cells = self.space.names[j], self.space.cells(j, codes).to_numpy()
+        if acted.all():
+            return cells
+        return lambda now: np.where(acted, cells, now[name].to_numpy())
+
+    @cached_property
+    def _below(self) -> np.ndarray:
+        """``(F, F)``: whether the column's feature is downstream of the row's."""
+        names = self.space.names
+        return np.array([[b in self.graph.descendants(a) for b in names] for a in names], float)
 
     def _read(self, after: Any, n: int) -> np.ndarray:
         missing = [name for name in self.space.names if name not in after.columns]
@@ -92,10 +98,6 @@ class World:
                 value=after[self.space.names[j]].iloc[row],
             )
         return codes
-
-    def _reached(self, names: list[str]) -> np.ndarray:
-        below = self.graph.descendants(names)
-        return np.array([n in below for n in self.space.names])
 
     def masks(self, movable: np.ndarray, most: int | None) -> np.ndarray:
         """Sets of features to try acting on, ``(K, F)``: all of them where there are up to 64.
@@ -134,7 +136,7 @@ class LinearWorld:
         """The direct effects, if the model is linear in all numbers that can change."""
         world, space, names = problem.world, problem.space, problem.space.names
         scale, movable = problem.cost.scale, problem.movable
-        changing = movable | world._reached([n for n, m in zip(names, movable, strict=True) if m])
+        changing = movable | (movable.astype(float) @ world._below > 0)
         for j in np.flatnonzero(changing & space.discrete):
             if world.graph.parents(names[j]) or world.graph.children(names[j]):
                 raise ParameterError(
