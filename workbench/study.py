@@ -164,7 +164,7 @@ class Study:
             The graph, also kept as ``study.graph``; the resamples are in ``study.ensemble``.
         """
         from .graph.discover import discover
-        from .graph.ensemble import bootstrap
+        from .graph.bootstrap import bootstrap
 
         search_seed, boot_seed = spawn(self.random_state, 2)
         common = {"knowledge": knowledge, "schema": self.schema, **parameters}
