@@ -239,6 +239,15 @@ def test_weights_stand_for_repeated_rows(new, confounded):
     assert weighted.ate() == pytest.approx(repeated.ate(), abs=0.5 * spread)
 
 
+def test_rows_of_weight_zero_count_for_nothing(new, confounded):
+    df = confounded(200)
+    weight = (np.arange(200) >= 40).astype(float)
+    weighted = fitted(new(), df, sample_weight=weight)
+    assert weighted.ate() == pytest.approx(fitted(new(), df.iloc[40:]).ate())
+    with pytest.raises(DataError, match="'t'.*weight"):
+        new().fit(df.y, df.t, X=df[["a"]], sample_weight=1.0 - df.t)
+
+
 def test_wrong_questions_name_what_is_wrong(new, confounded):
     df = confounded()
     estimator = fitted(new(), df)

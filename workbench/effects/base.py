@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self, final
 
 import numpy as np
@@ -155,6 +156,7 @@ class EffectEstimator(Parameterised):
         for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
             delattr(self, name)
         diagnosis, fitting = spawn(self.random_state, 2)
+        data = rows_that_weigh(data)
         check_clusters(data)
         tell_size_and_rank(data)
         overlap = diagnose(data, diagnosis)
@@ -404,6 +406,36 @@ def _scalar(value: Any) -> Any:
             advice="Call effect once per contrast.",
         )
     return value
+
+
+def rows_that_weigh(data: EffectData) -> EffectData:
+    """Without the rows of weight 0; an arm that they leave without rows is refused."""
+    if data.weight is None or (data.weight > 0).all():
+        return data
+    kept = data.weight > 0
+    for k, name in enumerate(data.arms or ()):
+        if (data.t[kept] == k).sum() < 2:
+            raise DataError(
+                f"has {count(int((data.t[kept] == k).sum()), 'row')} of positive weight in arm "
+                f"{name!r}, at least 2 are needed",
+                column=data.t_name,
+                row=data.index[int(((data.t == k) & ~kept).argmax())],
+                value=name,
+                advice="Drop this arm, or give its rows weight.",
+            )
+    parts = {
+        key: None if part is None else Table(part.frame[kept], part.schema, part.named)
+        for key, part in (("x", data.x), ("w", data.w))
+    }
+    return replace(
+        data,
+        y=data.y[kept],
+        t=data.t[kept],
+        weight=data.weight[kept],
+        groups=None if data.groups is None else data.groups[kept],
+        index=data.index[kept],
+        **parts,
+    )
 
 
 def check_clusters(data: EffectData) -> None:
