@@ -194,6 +194,25 @@ def recording() -> Iterator[list[CausalWarning]]:
                 _show(note)
 
 
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Drop the warnings of what is only tried and answers nobody's question.
+
+    For searches that ask a model about thousands of actions of which one is recommended.
+
+    Example:
+        >>> with recording() as notes, unrecorded():
+        ...     warn("overlap", "an action that nobody will take")
+        >>> notes
+        []
+    """
+    token = _recorders.set(([],))
+    try:
+        yield
+    finally:
+        _recorders.reset(token)
+
+
 def _show(warning: CausalWarning) -> None:
     # Point at the caller's line, not at ours.
     package = str(Path(__file__).parent.parent)

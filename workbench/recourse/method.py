@@ -1,0 +1,226 @@
+"""What every method shares: one front door that asks, checks and never drops anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from ..core import saving
+from ..core.errors import ParameterError, recording
+from ..core.parameters import Parameterised
+from ..tables.gate import as_frame
+from .problem import RecourseProblem
+from .recommendations import Recommendations
+from .writing import write
+
+FOUND = "found"
+ACCEPTED = "already accepted"
+INFEASIBLE = "infeasible"
+NOT_FOUND = "not found"
+INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, eq=False)
+class Status:
+    """One word and one reason per person.
+
+    Attributes:
+        words: ``(n,)`` of ``"found"``, ``"infeasible"`` (proven: nothing permitted is accepted)
+            or ``"not found"`` (nothing was found; there may be something).
+        reasons: ``(n,)`` texts; empty for those that are found.
+    """
+
+    words: np.ndarray
+    reasons: np.ndarray
+
+    @classmethod
+    def where(cls, found: np.ndarray, otherwise: str, word: str = NOT_FOUND) -> Status:
+        """``"found"`` where the condition holds, else ``word`` with a reason."""
+        found = np.asarray(found, dtype=bool)
+        return cls(
+            np.where(found, FOUND, word).astype(object),
+            np.where(found, "", otherwise).astype(object),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Actions:
+    """What a method proposes: for each person some candidates, the preferred one first.
+
+    Setting a feature to today's value is an action too (it holds the feature while its causes
+    change), which is why the mask is not the same as what differs.
+
+    Attributes:
+        mask: ``(n, k, F)`` bool, the features acted on; ``(n, F)`` for one candidate.
+        values: Codes to set them to, of the same shape; elsewhere without meaning.
+        status: One per person. ``"found"`` is a claim that the front door checks.
+        bound: ``(n,)`` proven lower bounds of the cost, or None.
+    """
+
+    mask: np.ndarray
+    values: np.ndarray
+    status: Status
+    bound: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim == 2:
+            object.__setattr__(self, "mask", self.mask[:, None, :])
+            object.__setattr__(self, "values", self.values[:, None, :])
+
+
+class RecourseMethod(Parameterised):
+    """Base of all methods: fitted once to a problem, answers for whole tables.
+
+    A method defines ``_recommend(x, progress) -> Actions`` for the codes ``(n, F)`` of people that
+    are not accepted, and ``_fit(problem)`` where there is something to learn. It needs no checks:
+    the front door has made them, and verifies every proposal with the model itself.
+    """
+
+    def fit(self, problem: RecourseProblem) -> Self:
+        """Prepare for a problem."""
+        if not isinstance(problem, RecourseProblem):
+            raise ParameterError(
+                "must be a RecourseProblem", column="problem", value=type(problem).__name__
+            )
+        with recording():
+            self._fit(problem)
+        self.problem_ = problem
+        return self
+
+    def recommend(self, df: pd.DataFrame, *, progress: bool = True) -> Recommendations:
+        """What each person could do, in the order of the rows.
+
+        Args:
+            df: People, matched by column name; other columns are carried along.
+            progress: Show a bar when it takes more than two seconds.
+
+        Raises:
+            DataError: Columns or values that the problem can't read; a model that fails.
+        """
+        self._require_fitted()
+        problem = self.problem_
+        with recording() as notes:
+            frame, _ = as_frame(df, "people", "x")
+            x = problem.space.codes(frame)
+            answer = _Answer(problem, frame, x)
+            ask = answer.open()
+            if len(ask):
+                answer.settle(ask, self._recommend(x[ask], progress))
+        return answer.result(repr(self), tuple(notes))
+
+    def _fit(self, problem: RecourseProblem) -> None:
+        """Learn what the method needs; most need nothing."""
+
+    def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
+        raise TypeError(f"{type(self).__name__} must define _recommend()")
+
+    def save(self, path: str | Path, force: bool = False) -> Path:
+        """Write the fitted method and its problem to a folder, without the model."""
+        return saving.save(self, path, force)
+
+    @classmethod
+    def load(cls, path: str | Path, model: Any = None) -> Self:
+        """Read what :meth:`save` wrote; ``model`` is verified."""
+        return saving.load(path, model=model)
+
+
+class _Answer:
+    """Statuses and recommended values of one table while they are being settled."""
+
+    def __init__(self, problem: RecourseProblem, frame: pd.DataFrame, x: np.ndarray):
+        n, width = x.shape
+        self.problem, self.frame, self.x = problem, frame, x
+        self.words = np.full(n, INCOMPLETE, dtype=object)
+        self.reasons = np.full(n, "", dtype=object)
+        self.mask = np.zeros((n, width), dtype=bool)
+        self.state = x.copy()
+        self.score, self.after = np.full(n, np.nan), np.full(n, np.nan)
+        self.cost, self.bound = np.full(n, np.nan), np.full(n, np.nan)
+
+    def open(self) -> np.ndarray:
+        """Positions of the people who need a recommendation; the others get their status."""
+        problem = self.problem
+        gaps = np.isnan(self.x)
+        for i in np.flatnonzero(gaps.any(axis=1)):
+            empty = [n for n, g in zip(problem.space.names, gaps[i], strict=True) if g]
+            self.reasons[i] = f"{', '.join(map(repr, empty))} is empty"
+        full = np.flatnonzero(~gaps.any(axis=1))
+        self.score[full] = problem.view.score(self.frame.iloc[full])
+        done = full[problem.accepts(self.score[full])]
+        self.words[done], self.reasons[done] = ACCEPTED, "reaches the target today"
+        self.after[done] = self.score[done]
+        self.cost[done] = self.bound[done] = 0.0
+        return full[~problem.accepts(self.score[full])]
+
+    def settle(self, ask: np.ndarray, actions: Actions) -> None:
+        """Take each person's first candidate that passes every check with the true model."""
+        problem, x = self.problem, self.x[ask]
+        self.words[ask], self.reasons[ask] = actions.status.words, actions.status.reasons
+        if actions.bound is not None:
+            self.bound[ask] = actions.bound
+        waiting = np.flatnonzero(actions.status.words == FOUND)
+        for k in range(actions.mask.shape[1]):
+            if not len(waiting):
+                break
+            start, mask = x[waiting], actions.mask[waiting, k]
+            values = np.where(mask, actions.values[waiting, k], start)
+            state = problem.advise(start, mask, values)
+            shown = write(self.frame.iloc[ask[waiting]], problem.space, start, state)
+            scores = problem.view.score(shown)
+            good = problem.accepts(scores) & problem.permitted(start, mask, values, state)
+            rows = ask[waiting[good]]
+            self.mask[rows], self.state[rows] = mask[good], state[good]
+            self.after[rows] = scores[good]
+            self.cost[rows] = problem.cost(start, mask, values)[good]
+            waiting = waiting[~good]
+        self.words[ask[waiting]] = NOT_FOUND
+        self.reasons[ask[waiting]] = "the model or the rules refuse what the method proposed"
+        # A bound is proven up to the solver's tolerance; it never exceeds what was achieved.
+        self.bound[ask] = np.where(
+            self.words[ask] == FOUND, np.fmin(self.bound[ask], self.cost[ask]), self.bound[ask]
+        )
+        if actions.bound is None:
+            self.bound[ask] = np.nan
+
+    def result(self, method: str, notes: tuple) -> Recommendations:
+        problem, words = self.problem, self.words
+        answered = (words == FOUND) | (words == ACCEPTED)
+        state = np.where(answered[:, None], self.state, self.x)
+        plausibility = np.full(len(words), np.nan)
+        if problem.data is not None:
+            plausibility[answered] = problem.plausibility(state[answered])
+        with np.errstate(invalid="ignore"):
+            gap = np.maximum(self.cost - self.bound, 0.0)
+        outcomes = pd.DataFrame(
+            {
+                "status": words,
+                "reason": self.reasons,
+                "cost": self.cost,
+                "validity": np.where(answered, 1.0, 0.0),
+                "plausibility": plausibility,
+                "bound": self.bound,
+                "gap": gap,
+                "score": self.score,
+                "score_after": self.after,
+            },
+            index=self.frame.index,
+        )
+        return Recommendations(
+            people=self.frame.copy(),
+            recommended=write(self.frame, problem.space, self.x, state),
+            outcomes=outcomes,
+            acted=pd.DataFrame(self.mask, columns=problem.space.names),
+            changed=pd.DataFrame(
+                (state != self.x) & answered[:, None], columns=problem.space.names
+            ),
+            units={f.name: f.unit for f in problem.space.features if f.unit},
+            scales=dict(zip(problem.space.names, problem.cost.scale.tolist(), strict=True)),
+            target=problem.describe_target(),
+            cost_unit=problem.cost.unit,
+            method=method,
+            warnings=notes,
+        )

@@ -1,0 +1,100 @@
+"""Nearest accepted neighbour: recourse without training, the baseline every method must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.errors import ParameterError
+from ..core.saving import saveable
+from .method import Actions, RecourseMethod, Status
+from .problem import RecourseProblem
+
+_CELLS = 2_000_000
+
+
+@saveable
+class NearestTarget(RecourseMethod):
+    """Recommend the cheapest row of the data that the model accepts and the person may become.
+
+    For a person x: argmin of cost(x, z) over rows z with score(z) beyond the threshold by
+    ``margin``, that x can reach under the schema's constraints. With a causal model the person
+    sets the actionable features to the row's values and the rest follows.
+
+    Plausible by construction (z is a real row) and hard to invalidate (z is rarely on the
+    boundary), but it changes many features, reveals rows of the data, and finds nothing for people
+    whose unchangeable features nobody shares. Prefer :class:`ExactRecourse` for linear models.
+
+    Args:
+        margin: Required distance of the score from the threshold, in the score's unit.
+        candidates: Rows tried per person, cheapest first, when a change must be verified with the
+            model (through a causal model, where the result is not the row itself).
+
+    References:
+        Wexler et al., "The What-If Tool", IEEE TVCG 26(1), 2020 (nearest counterfactual).
+
+    Example:
+        >>> import pandas as pd
+        >>> from workbench.recourse import RecourseProblem
+        >>> df = pd.DataFrame({"hours": [1.0, 2.0, 6.0, 9.0], "late": [3.0, 1.0, 1.0, 3.0]})
+        >>> problem = RecourseProblem(lambda d: d["hours"], data=df, target={"above": 5})
+        >>> plan = NearestTarget().fit(problem).recommend(df)
+        >>> plan.to_frame()["hours"].tolist()
+        [9.0, 6.0, 6.0, 9.0]
+    """
+
+    def __init__(self, margin: float = 0.0, candidates: int = 20):
+        self.margin = margin
+        self.candidates = candidates
+
+    def _fit(self, problem: RecourseProblem) -> None:
+        if problem.data is None:
+            raise ParameterError(
+                "NearestTarget needs rows the model knows",
+                column="data",
+                advice="Pass data= to the problem.",
+            )
+        if not self.margin >= 0:
+            raise ParameterError("must not be negative", column="margin", value=self.margin)
+        if self.candidates < 1:
+            raise ParameterError("must be at least 1", column="candidates", value=self.candidates)
+        accepted = problem.target.margin(problem.scores) >= self.margin
+        self.targets_ = np.unique(problem.data[accepted], axis=0)  # (m, F)
+
+    def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
+        problem, n, width = self.problem_, *x.shape
+        if not len(self.targets_):
+            why = "no row of the data is accepted"
+            return Actions(np.zeros((n, width), bool), x, Status.where(np.zeros(n), why))
+        keep = 1 if problem.world is None else min(self.candidates, len(self.targets_))
+        nearest, cost = np.empty((n, keep), dtype=int), np.empty((n, keep))
+        chunk = max(_CELLS // (len(self.targets_) * width), 1)
+        for start in range(0, n, chunk):
+            part = slice(start, start + chunk)
+            distance = self._distances(x[part])
+            nearest[part] = np.argsort(distance, axis=1, kind="stable")[:, :keep]
+            cost[part] = np.take_along_axis(distance, nearest[part], axis=1)
+        values = np.where(problem.movable, self.targets_[nearest], x[:, None, :])
+        return Actions(
+            mask=(values != x[:, None, :]) & problem.movable,
+            values=values,
+            status=Status.where(
+                np.isfinite(cost[:, 0]), "no accepted row of the data can be reached"
+            ),
+        )
+
+    def _distances(self, x: np.ndarray) -> np.ndarray:
+        """Cost for each person to become each target, ``(n, m)``; infinite where forbidden."""
+        problem, m = self.problem_, len(self.targets_)
+        start = np.repeat(x[:, None, :], m, axis=1)
+        goal = np.broadcast_to(self.targets_, start.shape)
+        mask = (goal != start) & problem.movable
+        flat = [a.reshape(-1, x.shape[1]) for a in (start, mask, goal)]
+        values = np.where(flat[1], flat[2], flat[0])
+        if problem.world is None:
+            good = (values == flat[2]).all(axis=1)
+            good &= problem.permitted(*flat, values)
+        else:  # where it leads is asked for the cheapest only
+            low, high = problem.reach(flat[0])
+            good = ((values >= low) & (values <= high)).all(axis=1)
+        cost = problem.cost(flat[0], flat[1], values)
+        return np.where(good, cost, np.inf).reshape(len(x), m)

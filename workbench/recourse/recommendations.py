@@ -1,0 +1,238 @@
+"""The answer: what each person could do, what it costs, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..core import saving
+from ..core.errors import CausalWarning, ParameterError, QuestionError, did_you_mean
+from ..core.results import Result, number
+from ..core.saving import saveable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@saveable
+@dataclass(frozen=True, eq=False, repr=False)
+class Recommendations(Result):
+    """Recommendations for a table of people, in its order; nobody is dropped.
+
+    Attributes:
+        people: The caller's rows.
+        recommended: The same rows with the recommended (and downstream) values.
+        outcomes: Per person ``status`` (``found | already accepted | infeasible | not found |
+            incomplete``), ``reason``, ``cost``, ``validity`` (share of the models asked that
+            accept the result), ``plausibility`` (share of the data that lies in sparser regions;
+            NaN without data), ``bound`` (proven lower bound of the cost), ``gap`` (cost minus
+            bound), ``score`` today and ``score_after``.
+        acted: Per person and feature, whether it is acted on.
+        changed: Whether it is different afterwards.
+        units, scales: Of the features.
+        target: What had to be reached.
+        cost_unit: What one unit of cost is.
+        method: The method that answered.
+    """
+
+    people: pd.DataFrame
+    recommended: pd.DataFrame
+    outcomes: pd.DataFrame
+    acted: pd.DataFrame
+    changed: pd.DataFrame
+    units: dict[str, str]
+    scales: dict[str, float]
+    target: str
+    cost_unit: str
+    method: str
+    warnings: tuple[CausalWarning, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def status(self) -> pd.Series:
+        """The status of each person."""
+        return self.outcomes["status"]
+
+    def to_frame(self, long: bool = False) -> pd.DataFrame:
+        """One row per person: the outcomes and the recommended values (``long``: the changes).
+
+        Values are empty for people without a recommendation, so that they can't be taken for
+        one. A column of the data that is called like an outcome gets `` (recommended)`` added.
+        """
+        if long:
+            return self.changes()
+        answered = self.outcomes["status"].isin(["found", "already accepted"]).to_numpy()
+        values = self.recommended
+        if not answered.all():
+            whole = {c: _with_room(values[c], answered) for c in values.columns}
+            values = pd.DataFrame(whole, index=values.index)
+        taken = set(self.outcomes.columns)
+        values = values.rename(
+            columns={c: f"{c} (recommended)" for c in values.columns if c in taken}
+        )
+        return pd.concat([self.outcomes, values], axis=1)
+
+    def changes(self) -> pd.DataFrame:
+        """One row per person and feature that is acted on or follows.
+
+        Columns ``person`` (index label), ``feature``, ``today``, ``recommended``, ``change``
+        (empty for levels), ``unit`` and ``kind``: ``"act"``, ``"hold"`` (set to today's value so
+        that it does not follow its causes) or ``"follows"`` (downstream, not acted on).
+        """
+        columns = ["person", "feature", "today", "recommended", "change", "unit", "kind"]
+        rows = [
+            (self.outcomes.index[i], *row) for i in range(len(self)) for row in self._of_person(i)
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    def _of_person(self, i: int) -> Iterator[tuple]:
+        acted, changed = self.acted.to_numpy()[i], self.changed.to_numpy()[i]
+        order = np.flatnonzero(acted & changed).tolist()
+        order += np.flatnonzero(acted & ~changed).tolist()
+        order += np.flatnonzero(~acted & changed).tolist()
+        for j in order:
+            name = self.acted.columns[j]
+            today, new = self.people[name].iloc[i], self.recommended[name].iloc[i]
+            is_number = name in self.scales and all(
+                isinstance(v, int | float | np.number) and not isinstance(v, bool | np.bool_)
+                for v in (today, new)
+            )
+            change = float(new) - float(today) if is_number else np.nan
+            kind = "follows" if not acted[j] else "act" if changed[j] else "hold"
+            yield name, today, new, change, self.units.get(name, ""), kind
+
+    def summary(self) -> str:
+        counts = self.outcomes["status"].value_counts()
+        order = ("found", "already accepted", "infeasible", "not found", "incomplete")
+        parts = [f"{counts[w]} {w}" for w in order if w in counts]
+        text = f"{len(self)} people, {self.target}: {', '.join(parts) or 'nobody asked'}"
+        found = self.outcomes.loc[(self.outcomes["status"] == "found").to_numpy(), "cost"]
+        if len(found):
+            text += f"; median cost {number(found.median())} ({self.cost_unit})"
+        return text + "."
+
+    def verdict(self) -> str:
+        found = self.outcomes[(self.outcomes["status"] == "found").to_numpy()]
+        if not len(found):
+            return ""
+        if found["bound"].isna().all():
+            return "Checked with the model; cheaper ways may exist (this method proves no bound)."
+        proven = (found["gap"] <= 1e-6 * (1 + found["cost"])).sum()
+        return f"Checked with the model; {proven} of {len(found)} are proven to be the cheapest."
+
+    def how(self) -> dict[str, Any]:
+        return {"method": self.method, "target": self.target, "cost": self.cost_unit}
+
+    def explain(self, person: Any) -> str:
+        """The recommendation for one person in sentences.
+
+        Args:
+            person: The label of the row in the caller's index.
+        """
+        i = self._position(person)
+        row = self.outcomes.iloc[i]
+        who = f"Person {person}"
+        if row["status"] == "incomplete":
+            return f"{who} can't be advised: {row['reason']}."
+        score = number(row["score"])
+        if row["status"] == "already accepted":
+            return f"{who} needs no change: {self.target}, and the score is {score} today."
+        if row["status"] != "found":
+            proof = "No permitted change" if row["status"] == "infeasible" else "No change found"
+            return f"{who}: {proof} reaches {self.target} (score {score} today): {row['reason']}."
+        rows = list(self._of_person(i))
+        acts = [_sentence(r) for r in rows if r[-1] != "follows"]
+        text = f"{who}: {_join(acts)}. That costs {number(row['cost'])} ({self.cost_unit}) "
+        text += f"and moves the score from {score} to {number(row['score_after'])} ({self.target})."
+        follows = [_sentence(r) for r in rows if r[-1] == "follows"]
+        if follows:
+            text += f" As a consequence, {_join(follows)}."
+        if np.isfinite(row["bound"]):
+            exact = row["gap"] <= 1e-6 * (1 + row["cost"])
+            text += (
+                " No permitted change is cheaper."
+                if exact
+                else f" No permitted change costs less than {number(row['bound'])}."
+            )
+        return text
+
+    def plot(self, person: Any, ax: Axes | None = None) -> Axes:
+        """Changes of one person in units of the features' scales; downstream ones hollow."""
+        import matplotlib.pyplot as plt
+
+        rows = list(self._of_person(self._position(person)))
+        ax = plt.subplots(figsize=(6, 0.5 * len(rows) + 1.2))[1] if ax is None else ax
+        for y, (name, _, _, change, _, kind) in enumerate(rows):
+            size = change / self.scales[name] if np.isfinite(change) else 1.0
+            face = "none" if kind == "follows" else "#2b6cb0"
+            ax.barh(y, size, color=face, edgecolor="#2b6cb0", height=0.6)
+        labels = [f"{r[0]}: {_value(r[1])} → {_value(r[2])} {r[4]}".rstrip() for r in rows]
+        ax.set_yticks(range(len(rows)), labels)
+        ax.invert_yaxis()
+        ax.axvline(0, color="0.4", linewidth=0.8)
+        ax.set_xlabel("change in units of the feature's scale")
+        ax.set_title(f"Person {person}: {self.outcomes['status'].iloc[self._position(person)]}")
+        return ax
+
+    def _position(self, person: Any) -> int:
+        matches = np.flatnonzero(np.asarray(self.outcomes.index == person))
+        if len(matches) == 1:
+            return int(matches[0])
+        if not len(matches):
+            raise QuestionError(
+                "is not among the people",
+                value=person,
+                advice=did_you_mean(person, self.outcomes.index[:1000]),
+            )
+        raise ParameterError(
+            f"names {len(matches)} people",
+            column="person",
+            value=person,
+            advice="Give the table a unique index, e.g. with reset_index(drop=True).",
+        )
+
+    def save(self, path: str | Path, force: bool = False) -> Path:
+        """Write to a folder; :func:`workbench.load` reads it back."""
+        return saving.save(self, path, force)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recommendations:
+        """Read what :meth:`save` wrote."""
+        return saving.load(path)
+
+
+def _with_room(column: pd.Series, answered: np.ndarray) -> pd.Series:
+    """The column with empty cells where nobody was answered."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        column = column.astype(object)
+    return column.where(answered)
+
+
+def _sentence(row: tuple) -> str:
+    name, today, new, change, unit, kind = row
+    unit = f" {unit}" if unit else ""
+    if kind == "hold":
+        return f"hold {name} at {_value(today)}{unit}"
+    if kind == "follows":
+        return f"{name} goes from {_value(today)} to {_value(new)}{unit}"
+    verb = "change" if not np.isfinite(change) else "raise" if change > 0 else "lower"
+    return f"{verb} {name} from {_value(today)} to {_value(new)}{unit}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool | np.bool_ | str):
+        return str(value)
+    return number(value, 4) if isinstance(value, int | float | np.number) else str(value)
+
+
+def _join(parts: list[str]) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,172 @@
+"""Moves that every search shares: check, shorten toward the person, drop what isn't needed.
+
+Rows are independent: row r belongs to some person and holds a mask and values, codes ``(R, F)``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .problem import RecourseProblem
+
+_HALVINGS = 24
+_HAIR = 1e-10
+_STRETCH = (1.5, 3.0, 8.0)
+
+
+def feasible(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Whether each action is permitted and leads to a state that is accepted, ``(R,)``.
+
+    A hair more than the threshold is asked for, so that rounding elsewhere doesn't undo it.
+    """
+    state = problem.apply(x, mask, values)
+    good = problem.permitted(x, mask, values, state)
+    if good.any():
+        margin = problem.target.margin(problem.score(state[good]))
+        good[good] = margin >= _HAIR * (1.0 + abs(problem.target.threshold))
+    return good
+
+
+def shorten(
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    halvings: int = _HALVINGS,
+) -> np.ndarray:
+    """Values moved as far back toward the person as the target allows, by bisection.
+
+    All numbers of a row go back together; levels stay. Rows must be feasible, and stay so.
+    """
+    near, far = np.zeros(len(x)), np.ones(len(x))
+    best = values.copy()
+    for _ in range(halvings):
+        middle = 0.5 * (near + far)
+        tried = _between(problem, x, values, middle)
+        good = feasible(problem, x, mask, tried)
+        best[good] = tried[good]
+        far, near = np.where(good, middle, far), np.where(good, near, middle)
+    return best
+
+
+def _between(
+    problem: RecourseProblem, x: np.ndarray, values: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """The given share of the way from the person to ``values``; counts rounded outward."""
+    space = problem.space
+    step = share[:, None] * (values - x)
+    between = x + step
+    outward = np.where(step > 0, np.ceil(between - 1e-9), np.floor(between + 1e-9))
+    between = np.where(space.integer & (values != x), outward, between)
+    return np.where(space.discrete | (values == x), values, between)
+
+
+def prune(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Try to do without each acted feature, letting the others go further; keep what is cheaper.
+
+    Through a causal model a feature is also tried at today's value, held. Rows must be feasible,
+    and stay so.
+    """
+    mask, values = mask.copy(), values.copy()
+    for rank in range(int(mask.sum(axis=1).max(initial=0))):
+        # The features of each row by what they cost, dearest first.
+        parts = np.where(mask, problem.cost.moves(x, values), -1.0)
+        feature = np.argsort(-parts, axis=1, kind="stable")[:, rank]
+        for hold in (False,) if problem.world is None else (False, True):
+            _without(problem, x, mask, values, feature, hold)
+    return mask, values
+
+
+def _without(
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    feature: np.ndarray,
+    hold: bool,
+) -> None:
+    """Leave one feature of each row alone, or hold it; in place where that is cheaper."""
+    rows = np.flatnonzero(mask[np.arange(len(x)), feature])
+    low, high = problem.reach(x[rows])
+    cost = problem.cost(x, mask, values)
+    fewer, start = mask[rows].copy(), values[rows].copy()
+    pick = np.arange(len(rows)), feature[rows]
+    fewer[pick], start[pick] = hold, x[rows, feature[rows]]
+    for factor in (1.0, *_STRETCH):
+        if not len(rows):
+            return
+        there = _between(problem, x[rows], start, np.full(len(rows), factor))
+        there = np.clip(there, low, high)
+        good = fewer.any(axis=1) & feasible(problem, x[rows], fewer, there)
+        if good.any():
+            short = shorten(problem, x[rows[good]], fewer[good], there[good])
+            spent = problem.cost(x[rows[good]], fewer[good], short)
+            better = spent <= cost[rows[good]]
+            at = rows[good][better]
+            mask[at], values[at] = fewer[good][better], short[better]
+        rows, fewer, start, low, high = (a[~good] for a in (rows, fewer, start, low, high))
+
+
+def trim(
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    halvings: int = _HALVINGS // 2,
+) -> np.ndarray:
+    """Move one feature after the other back toward the person, the dearest first.
+
+    Rows must be feasible, and stay so.
+    """
+    values = values.copy()
+    cost = problem.cost(x, mask, values)
+    for rank in range(int(mask.sum(axis=1).max(initial=0))):
+        parts = np.where(mask, problem.cost.moves(x, values), -1.0)
+        feature = np.argsort(-parts, axis=1, kind="stable")[:, rank]
+        near, far = np.zeros(len(x)), np.ones(len(x))
+        start = values.copy()
+        for _ in range(halvings):
+            middle = 0.5 * (near + far)
+            tried = start.copy()
+            pick = np.arange(len(x)), feature
+            tried[pick] = _between(problem, x, start, middle)[pick]
+            good = feasible(problem, x, mask, tried)
+            spent = problem.cost(x, mask, tried)
+            better = good & (spent <= cost)
+            values[better], cost[better] = tried[better], spent[better]
+            far, near = np.where(good, middle, far), np.where(good, near, middle)
+    return values
+
+
+def polish(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shorten, prune and trim feasible rows."""
+    values = shorten(problem, x, mask, values)
+    mask, values = prune(problem, x, mask, values)
+    return mask, trim(problem, x, mask, values)
+
+
+def tidy(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Without a causal model, setting a feature to today's value is no action."""
+    values = np.where(mask, values, x)
+    return (mask & (values != x) if problem.world is None else mask), values
+
+
+def snap(problem: RecourseProblem, x: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values inside each person's reach, with whole counts and levels, toward the couplings."""
+    space = problem.space
+    low, high = problem.reach(x)
+    if len(problem.couplings):
+        values = problem.couplings.project(values, low, high, problem.cost.scale)
+    whole = (space.integer | space.discrete) & (values != x)
+    values = np.clip(np.where(whole, np.rint(values), values), low, high)
+    # A person's own fractional count is a limit that rounding may have been clipped to.
+    odd = whole & (values != np.rint(values))
+    return np.where(odd, x, values)
