@@ -14,7 +14,8 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
 from ..tables.schema import Schema
-from .base import EffectEstimator, Estimate, check_clusters, rows_that_weigh, tell_size_and_rank
+from .base import EffectEstimator, Estimate
+from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
 from .question import Question, question_data, structure_of, unit_of
 
