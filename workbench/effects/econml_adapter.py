@@ -15,7 +15,7 @@ from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
 from ..tables.gate import Table
 from .base import EffectEstimator
-from .design import independent, modifier_encoder
+from .design import content_rank, independent, modifier_encoder
 from .nuisance import cross_fit, fold_ids
 
 
@@ -42,7 +42,12 @@ class EconmlAdapter(EffectEstimator):
         t = (data.t - self._dose[0]) / self._dose[1] if is_dose else data.t
         self._encode(data)
         fold = fold_ids(
-            len(y), self._n_folds(), fold_seed, groups=data.groups, strata=None if is_dose else t
+            len(y),
+            self._n_folds(),
+            fold_seed,
+            groups=data.groups,
+            strata=None if is_dose else t,
+            rank=content_rank(data),
         )
         folds = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
         self.discrete_, self.clustered_ = not is_dose, data.groups is not None

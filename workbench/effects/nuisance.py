@@ -32,10 +32,13 @@ def fold_ids(
     *,
     groups: np.ndarray | None = None,
     strata: np.ndarray | None = None,
+    rank: np.ndarray | None = None,
 ) -> np.ndarray:
     """Fold of each row, (n,): groups stay together, strata (arms) are spread evenly.
 
     There are as many folds as the smallest stratum (or the number of groups) allows, at most k.
+    With ``rank`` (a place for each row that depends on its content alone) the order in which rows
+    arrive has no influence.
     """
     rng = generator(random_state)
     units = np.arange(n) if groups is None else np.asarray(groups)
@@ -47,7 +50,9 @@ def fold_ids(
         layer = tally.argmax(axis=1)
     sizes = np.bincount(layer)
     k = max(2, min(k, int(sizes[sizes > 0].min())))
-    order = rng.permutation(len(labels))
+    place = np.full(len(labels), n)
+    np.minimum.at(place, unit, np.arange(n) if rank is None else rank)
+    order = np.argsort(place)[rng.permutation(len(labels))]
     order = order[np.argsort(layer[order], kind="stable")]
     fold = np.empty(len(labels), dtype=int)
     fold[order] = np.arange(len(labels)) % k
