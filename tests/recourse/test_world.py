@@ -141,9 +141,8 @@ def test_searches_come_close_to_the_exact_answer(method):
     plan = method.fit(problem).recommend(people, progress=False)
     assert (plan.status == exact.status).mean() > 0.95
     both = ((plan.status == "found") & (exact.status == "found")).to_numpy()
-    ratio = plan.outcomes["cost"][both] / exact.outcomes["cost"][both]
-    assert ratio.min() > 1 - 1e-6
-    assert ratio.median() < 1.02 and ratio.max() < 1.25
+    ratio = (plan.outcomes["cost"] / exact.outcomes["cost"])[both]
+    assert ratio.min() > 1 - 1e-6 and ratio.max() < 1.02
 
 
 @pytest.mark.parametrize("method", [GrowingSpheres(), Wachter(steps=120), NearestTarget()])

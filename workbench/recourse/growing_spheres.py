@@ -10,7 +10,7 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, generator, sequence
 from .method import Actions, RecourseMethod, Status
 from .problem import RecourseProblem
-from .search import feasible, polish, shorten, snap, tidy
+from .search import feasible, finish, shorten, snap
 
 _ROWS = 100_000
 _DOUBLINGS = 14
@@ -102,12 +102,7 @@ class GrowingSpheres(RecourseMethod):
             self._turn(rows, start, pattern, rng, turn, best, mask, values)
             turn *= 0.5
         chosen = self._cheapest(people, best, n)
-        found = np.isfinite(best[chosen])
-        mask, values = mask[chosen], np.where(found[:, None], values[chosen], x)
-        if found.any():
-            mask[found], values[found] = polish(problem, x[found], mask[found], values[found])
-            mask, values = tidy(problem, x, mask, values)
-        return mask, values, found
+        return finish(problem, x, mask[chosen], values[chosen], best[chosen])
 
     @staticmethod
     def _cheapest(people: np.ndarray, best: np.ndarray, n: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from .problem import RecourseProblem
 
 _HALVINGS = 24
 _HAIR = 1e-10
+_FAR = 30.0
 _STRETCH = (1.5, 3.0, 8.0)
 
 
@@ -142,21 +143,111 @@ def trim(
     return values
 
 
+def alone(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray, cost: np.ndarray
+) -> None:
+    """Try every number by itself, as far as it may go, beside the levels that a row changes.
+
+    In place where that is cheaper; rows that have nothing yet have an infinite cost.
+    """
+    space = problem.space
+    for levels in (False, True):
+        base_mask = mask & space.discrete if levels else np.zeros_like(mask)
+        base = np.where(base_mask, values, x)
+        candidates = np.flatnonzero(base_mask.any(axis=1) | (not levels))
+        for j in np.flatnonzero(problem.movable & ~space.discrete):
+            for end in _ends(problem, x[candidates], base[candidates], j):
+                acted, tried = base_mask[candidates].copy(), base[candidates].copy()
+                acted[:, j], tried[:, j] = True, end
+                hits = np.flatnonzero(np.isfinite(end) & (end != x[candidates, j]))
+                hits = hits[feasible(problem, x[candidates[hits]], acted[hits], tried[hits])]
+                if not len(hits):
+                    continue
+                at = candidates[hits]
+                short = shorten(problem, x[at], acted[hits], tried[hits])
+                spent = problem.cost(x[at], acted[hits], short)
+                better = spent < cost[at]
+                rows = at[better]
+                mask[rows], values[rows] = acted[hits][better], short[better]
+                cost[rows] = spent[better]
+
+
+def _ends(
+    problem: RecourseProblem, x: np.ndarray, base: np.ndarray, j: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far down and up one number may go while the others stay at ``base``."""
+    low, high = (side[:, j].copy() for side in problem.reach(x))
+    far = _FAR * problem.cost.scale[j]
+    low, high = np.maximum(low, x[:, j] - far), np.minimum(high, x[:, j] + far)
+    couplings = problem.couplings
+    for row, floor, ceiling in zip(couplings.matrix, couplings.low, couplings.high, strict=True):
+        if row[j] and problem.world is None:
+            rest = base @ row - row[j] * base[:, j]
+            ends = np.sort(np.stack([(floor - rest) / row[j], (ceiling - rest) / row[j]]), axis=0)
+            low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
+    if problem.space.integer[j]:
+        low, high = np.ceil(low - 1e-9), np.floor(high + 1e-9)
+    return low, high
+
+
 def polish(
     problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shorten, prune and trim feasible rows."""
+    """Shorten, exchange levels, prune and trim feasible rows."""
     values = shorten(problem, x, mask, values)
+    mask, values = exchange(problem, x, mask, values)
     mask, values = prune(problem, x, mask, values)
     return mask, trim(problem, x, mask, values)
 
 
-def tidy(
+def finish(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray, cost: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a search found, made as cheap as simple moves can make it.
+
+    Args:
+        cost: Of each row; infinite where nothing was found.
+
+    Returns:
+        Mask, values and whether anything was found.
+    """
+    mask, values, cost = mask.copy(), values.copy(), cost.copy()
+    alone(problem, x, mask, values, cost)
+    found = np.isfinite(cost)
+    values[~found] = x[~found]
+    if found.any():
+        better = polish(problem, x[found], mask[found], values[found])
+        spent = problem.cost(x[found], *better)
+        mask[found], values[found], cost[found] = *better, spent
+        alone(problem, x, mask, values, cost)
+        # Without a causal model, setting a feature to today's value is no action.
+        mask = mask if problem.world is not None else mask & (values != x)
+    return mask, values, found
+
+
+def exchange(
     problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Without a causal model, setting a feature to today's value is no action."""
-    values = np.where(mask, values, x)
-    return (mask & (values != x) if problem.world is None else mask), values
+    """Try every level of every feature that has levels; keep what is cheaper once shortened.
+
+    Rows must be feasible, and stay so.
+    """
+    mask, values = mask.copy(), values.copy()
+    cost = problem.cost(x, mask, values)
+    for j in np.flatnonzero(problem.movable & problem.space.discrete):
+        for level in range(len(problem.space.features[j].levels)):
+            tried, acted = values.copy(), mask.copy()
+            tried[:, j], acted[:, j] = level, level != x[:, j]
+            rows = np.flatnonzero((values[:, j] != level) & acted.any(axis=1))
+            rows = rows[feasible(problem, x[rows], acted[rows], tried[rows])]
+            if not len(rows):
+                continue
+            short = shorten(problem, x[rows], acted[rows], tried[rows])
+            spent = problem.cost(x[rows], acted[rows], short)
+            better = spent < cost[rows]
+            at = rows[better]
+            mask[at], values[at], cost[at] = acted[at], short[better], spent[better]
+    return mask, values
 
 
 def snap(problem: RecourseProblem, x: np.ndarray, values: np.ndarray) -> np.ndarray:
