@@ -142,6 +142,13 @@ class CausalWarning(UserWarning):
     def __reduce__(self):
         return type(self), self._key()
 
+    def _state(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "columns": self.columns}
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> CausalWarning:
+        return cls(**state)
+
     def _key(self) -> tuple:
         return self.code, self.message, self.columns
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .errors import SavedStateError
+from .errors import CausalWarning, SavedStateError
 
 FORMAT = 1
 _MAX_JSON = 256 * 2**20
@@ -414,6 +414,9 @@ def _values(value: pd.Series | pd.Index) -> np.ndarray:
 
 def _label(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+saveable(CausalWarning)  # warnings stay attached to what is saved; errors.py knows no saving
 
 
 def _class(label: str) -> type:

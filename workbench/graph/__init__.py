@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = exports(
         "CausalGraph": ".causal_graph",
         "Knowledge": ".knowledge",
         "GraphEnsemble": ".ensemble",
-        "bootstrap": ".ensemble",
+        "bootstrap": ".bootstrap",
         "discover": ".discover",
         "identify": ".identify",
         "Estimand": ".identify",

@@ -269,7 +269,9 @@ class CausalGraph:
 
     def to_dag(self) -> CausalGraph:
         """One consistent DAG of the class: for drawing and simulation, never to stand for it."""
-        return self.members(limit=1)[0]
+        from .equivalence import extension
+
+        return extension(self)
 
     # -- new graphs ------------------------------------------------------------------------
 

@@ -176,11 +176,22 @@ def is_cpdag(graph: CausalGraph) -> bool:
     return complete.children == partial.children and complete.neighbors == partial.neighbors
 
 
+def extension(graph: CausalGraph) -> CausalGraph:
+    """One member of the class, in about linear time; a DAG is its own.
+
+    Raises:
+        GraphError: The class is empty (the marks contradict each other).
+    """
+    if graph.kind == "dag":
+        return graph
+    return _from_parents(extended(PartialOrientation.of(graph))).graph(graph, "dag")
+
+
 def members(graph: CausalGraph, limit: int = 100) -> list[CausalGraph]:
     """DAGs of the class, at most ``limit``, found by orienting one edge at a time.
 
-    Every branch keeps the graph closed under Meek's rules, so each leaf is a member and no
-    branch is wasted.
+    In a graph closed under Meek's rules every undirected edge can be oriented either way (Meek
+    1995), so each branch ends in a member and no branch is wasted.
 
     Raises:
         GraphError: The class is empty (the marks contradict each other).
@@ -189,11 +200,7 @@ def members(graph: CausalGraph, limit: int = 100) -> list[CausalGraph]:
         return [graph]
     start = PartialOrientation.of(graph)
     start.close()
-    if start.extension() is None:
-        raise GraphError(
-            "no DAG has these edges and exactly these unshielded colliders",
-            advice="The marks contradict each other; learn the graph again or drop an arrow.",
-        )
+    extended(start)
     found: list[CausalGraph] = []
     stack = [start]
     while stack and len(found) < limit:
@@ -206,9 +213,19 @@ def members(graph: CausalGraph, limit: int = 100) -> list[CausalGraph]:
             branch = partial.copy()
             branch.orient(i, j)
             branch.close([(i, j)])
-            if branch.extension() is not None:
-                stack.append(branch)
+            stack.append(branch)
     return found
+
+
+def extended(partial: PartialOrientation) -> list[set[int]]:
+    """Parents in one member of the class; refuses marks that contradict each other."""
+    parents = partial.extension()
+    if parents is None:
+        raise GraphError(
+            "no DAG has these edges and exactly these unshielded colliders",
+            advice="The marks contradict each other; learn the graph again or drop an arrow.",
+        )
+    return parents
 
 
 def _from_parents(parents: list[set[int]]) -> PartialOrientation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,8 @@ def effect_data(
             outcome or treatment.
         QuestionError: Y or T also among X or W; a dose declared discrete.
     """
-    y_table = table(Y, schema=schema, what="outcome", prefix="Y", min_rows=min_rows, drop=False)
-    t_table = table(T, schema=schema, what="treatment", prefix="T", min_rows=min_rows, drop=False)
+    y_table = _question_table(Y, schema, "outcome", "Y", min_rows)
+    t_table = _question_table(T, schema, "treatment", "T", min_rows)
     for name, part in (("outcome", y_table), ("treatment", t_table)):
         if part.frame.shape[1] != 1:
             raise DataError(
@@ -135,6 +135,17 @@ def effect_data(
         t_name=t_name,
         index=parts[lead].index,
     )
+
+
+def _question_table(
+    data: Any, schema: Schema | None, what: str, prefix: str, min_rows: int
+) -> Table:
+    """Outcome or treatment: whatever role its name or type suggests, it is part of the question."""
+    frame, _ = as_frame(data, what, prefix)
+    guessed = Schema.infer(frame)
+    known = [schema[n] if schema is not None and n in schema else guessed[n] for n in frame.columns]
+    plain = Schema([replace(f, role=None) for f in known])
+    return table(data, schema=plain, what=what, prefix=prefix, min_rows=min_rows, drop=False)
 
 
 def _optional_table(

@@ -316,6 +316,8 @@ def _guess(name: str, column: pd.Series, has_time: bool) -> tuple[Feature, str]:
         return Feature(name, kind, levels=levels), f"category with {len(levels)} levels"
     if pd.api.types.is_bool_dtype(dtype):
         return Feature(name, "binary", levels=(False, True)), "true or false"
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return Feature(name), "durations"
     if not pd.api.types.is_numeric_dtype(dtype):
         return _guess_text(name, values)
     if pd.api.types.is_complex_dtype(dtype):

@@ -1,0 +1,275 @@
+"""What every estimator of the catalogue promises."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from workbench.core.errors import (
+    CausalWarning,
+    DataError,
+    NotFittedError,
+    ParameterError,
+    QuestionError,
+)
+from workbench.core.saving import load, save
+from workbench.effects import catalogue
+from workbench.effects.catalogue import ENTRIES, make
+
+pytestmark = pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning")
+
+
+@pytest.fixture(params=[e.name for e in ENTRIES])
+def new(request):
+    entry = next(e for e in ENTRIES if e.name == request.param)
+    return lambda **more: make(entry.name, **{**entry.test_params, **more})
+
+
+def question(estimator):
+    """Columns (outcome, treatment) that suit the estimator."""
+    return ("yd", "d") if estimator.treatment == "continuous" else ("y", "t")
+
+
+def fitted(estimator, df, x=("a", "b", "team"), w=(), **more):
+    y, t = question(estimator)
+    return estimator.fit(
+        df[y], df[t], X=df[list(x)] if x else None, W=df[list(w)] if w else None, **more
+    )
+
+
+def test_clone_keeps_parameters_and_forgets_the_fit(new, confounded):
+    estimator = fitted(new(), confounded())
+    fresh = clone(estimator)
+    assert fresh.get_params() == estimator.get_params()
+    with pytest.raises(NotFittedError):
+        fresh.ate()
+
+
+def test_the_same_seed_gives_the_same_answer_and_refits_from_nothing(new, confounded):
+    df = confounded()
+    estimator = fitted(new(), confounded(seed=5))
+    again = fitted(estimator, df)
+    np.testing.assert_array_equal(again.effect(df[["a", "b", "team"]]), fitted(new(), df).effect())
+
+
+def test_column_order_does_not_matter(new, confounded):
+    df = confounded()
+    one = fitted(new(), df)
+    other = fitted(new(), df, x=("team", "b", "a"))
+    np.testing.assert_allclose(one.effect(df[["a", "team", "b"]]), other.effect(), rtol=1e-9)
+    assert one.ate() == pytest.approx(other.ate(), rel=1e-9)
+
+
+def test_rows_are_matched_by_index(new, confounded):
+    df = confounded()
+    estimator = new()
+    y, t = question(estimator)
+    shuffled = df[y].sample(frac=1, random_state=0)
+    one = estimator.fit(shuffled, df[t], X=df[["a", "b"]].iloc[::-1])
+    two = new().fit(df[y], df[t], X=df[["a", "b"]])
+    assert one.ate() == two.ate()
+
+
+def test_units_rescale_the_answer(new, confounded):
+    df = confounded()
+    estimator = new()
+    y, t = question(estimator)
+    base = fitted(estimator, df, x=("a", "b"))
+    scaled = df.assign(a=df.a * 1000 - 7, b=df.b / 50)
+    scaled[y] = df[y] * 100 + 3
+    other = fitted(new(), scaled, x=("a", "b"))
+    assert other.ate() == pytest.approx(100 * base.ate(), rel=1e-5)
+    low, high = base.ate_interval()
+    np.testing.assert_allclose(other.ate_interval(), (100 * low, 100 * high), rtol=1e-5)
+
+
+def test_units_of_a_dose_rescale_the_answer(confounded):
+    df = confounded()
+    for name in ("LinearDML", "CausalForestDML"):
+        params = next(e.test_params for e in ENTRIES if e.name == name)
+        base = make(name, **params).fit(df.yd, df.d, X=df[["a", "b"]])
+        other = make(name, **params).fit(df.yd, df.d * 10, X=df[["a", "b"]])
+        assert other.ate(T0=0, T1=10) == pytest.approx(base.ate(T0=0, T1=1), rel=1e-6)
+
+
+def test_reversed_contrast_flips_the_sign(new, confounded):
+    df = confounded()
+    estimator = fitted(new(), df)
+    np.testing.assert_allclose(estimator.effect(T0=1, T1=0), -estimator.effect(T0=0, T1=1))
+    low, high = estimator.ate_interval(T0=0, T1=1)
+    np.testing.assert_allclose(estimator.ate_interval(T0=1, T1=0), (-high, -low))
+
+
+def test_one_row_and_no_row(new, confounded):
+    df = confounded()
+    estimator = fitted(new(), df)
+    rows = df[["team", "a", "b"]]
+    np.testing.assert_allclose(
+        estimator.effect(rows.iloc[[7]]), estimator.effect(rows)[[7]], rtol=1e-9
+    )
+    assert estimator.const_marginal_effect(rows).shape == (len(df), 1)
+
+
+def test_intervals_hold_the_effect_and_widen(new, confounded):
+    df = confounded()
+    estimator = fitted(new(), df)
+    low, high = estimator.effect_interval(alpha=0.05)
+    wide_low, wide_high = estimator.effect_interval(alpha=0.01)
+    effect = estimator.effect()
+    assert (wide_low < low).all() and (low < effect).all()
+    assert (effect < high).all() and (high < wide_high).all()
+
+
+def test_arrays_are_taken_by_position(new, confounded):
+    df = confounded()
+    estimator = new()
+    y, t = question(estimator)
+    estimator.fit(df[y].to_numpy(), df[t].to_numpy(), X=df[["a", "b"]].to_numpy())
+    assert estimator.effect(df[["a", "b"]].to_numpy()[:1]).shape == (1,)
+    with pytest.raises(DataError):
+        estimator.effect(df[["a"]].to_numpy())
+
+
+def test_the_caller_s_table_and_generators_are_left_alone(new, confounded):
+    df = confounded()
+    before = df.copy(deep=True)
+    state = np.random.get_state()
+    fitted(new(), df).effect_interval(df[["a", "b", "team"]])
+    pd.testing.assert_frame_equal(df, before)
+    for one, two in zip(state, np.random.get_state(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_workers_do_not_change_the_answer(confounded):
+    df = confounded()
+    forests = [make("CausalForestDML", n_trees=16, n_folds=2, n_jobs=j) for j in (1, 2)]
+    one, two = (f.fit(df.y, df.t, X=df[["a", "b"]]).effect() for f in forests)
+    np.testing.assert_array_equal(one, two)
+
+
+def test_saved_and_loaded(new, confounded, tmp_path):
+    df = confounded()
+    estimator = fitted(new(), df)
+    save(estimator, tmp_path / "e")
+    back = load(tmp_path / "e")
+    assert back.get_params() == estimator.get_params()
+    if not hasattr(back, "saved_hash"):
+        np.testing.assert_array_equal(back.effect(), estimator.effect())
+        assert back.ate_interval() == estimator.ate_interval()
+        assert back.warnings_ == estimator.warnings_
+        return
+    with pytest.raises(NotFittedError, match="recipe"):  # econml's: a recipe, to be refitted
+        back.effect(df[["a", "b", "team"]])
+    np.testing.assert_array_equal(fitted(back, df).effect(), estimator.effect())
+    assert not [w for w in back.warnings_ if w.code == "other-data"]
+    other = fitted(load(tmp_path / "e"), confounded(seed=1))
+    assert [w for w in other.warnings_ if w.code == "other-data"]
+
+
+def test_binary_outcome_and_treatment_of_any_coding(new, confounded):
+    df = confounded(400)
+    codes = [df.t, df.t + 1, df.t.astype(bool), df.t.map({0: "no", 1: "yes"})]
+    answers = [new().fit(df.yb, t, X=df[["a"]]).ate() for t in codes]
+    assert answers == pytest.approx([answers[0]] * 4)
+    assert abs(answers[0] - 0.3) < 0.15
+
+
+def test_three_arms(new, confounded):
+    df = confounded(400)
+    estimator = new().fit(df.ya, df.arm, X=df[["a", "b"]])
+    assert estimator.const_marginal_effect(df[["a", "b"]]).shape == (400, 2)
+    up = estimator.ate(T0="mid", T1="top")
+    assert up == pytest.approx(estimator.ate(T1="top") - estimator.ate(T1="mid"))
+    assert abs(up - 2) < 0.6
+    with pytest.raises(QuestionError, match="'bottom'"):
+        estimator.effect(T0="low", T1="bottom")
+
+
+def test_a_trial_needs_no_covariates(new, confounded):
+    df = confounded(200)
+    estimator = new()
+    if estimator.needs_modifiers:
+        with pytest.raises(QuestionError, match="X"):
+            estimator.fit(df.y, df.t)
+        return
+    estimator.fit(df.yb, df.t)
+    means = df.yb[df.t == 1].mean() - df.yb[df.t == 0].mean()
+    assert estimator.ate() == pytest.approx(means, abs=0.02)
+    assert estimator.effect() == pytest.approx([estimator.ate()])
+    with pytest.raises(QuestionError, match="without effect modifiers"):
+        estimator.effect(df[["a"]])
+
+
+def test_dose_outside_the_range_is_marked(confounded):
+    df = confounded()
+    for name in ("LinearDML", "CausalForestDML"):
+        params = next(e.test_params for e in ENTRIES if e.name == name)
+        estimator = make(name, **params).fit(df.yd, df.d, X=df[["a", "b"]])
+        with pytest.warns(CausalWarning, match="extrapolation"):
+            estimator.effect(T0=0, T1=1000)
+        with pytest.raises(QuestionError):
+            estimator.effect(T0=0, T1="high")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            estimator.effect(T0=-0.5, T1=0.5)
+
+
+def test_clusters_govern_folds_and_widen_repeated_rows(new, confounded):
+    df = confounded(200)
+    repeated = pd.concat([df] * 3, ignore_index=True)
+    groups = np.tile(np.arange(200), 3)
+    estimator = fitted(new(), repeated, groups=groups)
+    if estimator.average_effect().se > 0:
+        naive = fitted(new(), repeated).average_effect().se
+        assert estimator.average_effect().se > 1.3 * naive
+    else:
+        with pytest.raises(QuestionError):
+            estimator.ate_interval()
+
+
+def test_weights_stand_for_repeated_rows(new, confounded):
+    df = confounded(300)
+    weight = np.where(np.arange(300) % 3 == 0, 2.0, 1.0)
+    long = df.loc[np.repeat(df.index, weight.astype(int))]
+    weighted = fitted(new(), df, sample_weight=weight, groups=np.arange(300))
+    repeated = fitted(new(), long.reset_index(drop=True), groups=long.index.to_numpy())
+    spread = fitted(new(), df).average_effect().se
+    assert weighted.ate() == pytest.approx(repeated.ate(), abs=0.5 * spread)
+
+
+def test_wrong_questions_name_what_is_wrong(new, confounded):
+    df = confounded()
+    estimator = fitted(new(), df)
+    with pytest.raises(QuestionError, match="'t'"):
+        estimator.effect(T0=0, T1=7)
+    with pytest.raises(QuestionError, match="one value each"):
+        estimator.effect(T0=np.array([0, 1]), T1=1)
+    with pytest.raises(DataError, match="'team'"):
+        estimator.effect(df[["a", "b"]])
+    with pytest.raises(DataError, match="'green'"):
+        estimator.effect(df[["a", "b", "team"]].assign(team="green"))
+    with pytest.raises(ParameterError, match="alpha"):
+        estimator.effect_interval(alpha=2)
+    with pytest.raises(ParameterError, match="random_state"):
+        fitted(new(random_state=None), df)
+
+
+def test_a_failed_refit_leaves_nothing_behind(new, confounded):
+    df = confounded()
+    estimator = fitted(new(), df)
+    estimator.set_params(n_folds=0)
+    with pytest.raises(ParameterError, match="n_folds"):
+        fitted(estimator, df)
+    with pytest.raises(NotFittedError):
+        estimator.effect()
+
+
+def test_the_catalogue_lists_and_makes():
+    frame = catalogue()
+    assert {"AIPW", "LinearDML", "CausalForestDML", "DRLearner"} <= set(frame.index)
+    for name in frame.index:
+        assert isinstance(make(name), frame.loc[name, "class"])
+    with pytest.raises(ParameterError, match="AIPW"):
+        make("AIPWW")

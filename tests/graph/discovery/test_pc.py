@@ -1,0 +1,311 @@
+import warnings
+from itertools import combinations
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench import CausalGraph, CausalWarning, Knowledge
+from workbench.core.errors import DataError, ParameterError, QuestionError
+from workbench.graph.discovery import pc
+from workbench.graph.discovery.design import Design, prepare
+from workbench.graph.discovery.independence import GaussianTest, log_chi2_tail
+from workbench.graph.discovery.orientation import orient
+
+
+def search(design, test, alpha):
+    from workbench.graph.discovery.pc import search
+
+    return search(design, test, alpha)
+
+
+class Oracle:
+    """Answers from d-separation in a known DAG."""
+
+    def __init__(self, dag, names):
+        self.graph, self.names, self.size = dag, names, len(names)
+
+    def log_p(self, x, targets, subsets):
+        out = np.full((len(subsets), len(targets)), -np.inf)
+        for i, subset in enumerate(subsets.tolist()):
+            for j, y in enumerate(targets.tolist()):
+                if y not in subset:
+                    given = {self.names[s] for s in subset}
+                    if nx.is_d_separator(self.graph, {self.names[x]}, {self.names[y]}, given):
+                        out[i, j] = 0.0
+        return out
+
+
+def plain(dag):
+    graph = nx.DiGraph(list(dag.directed_edges()))
+    graph.add_nodes_from(dag.nodes)
+    return graph
+
+
+def linear_sample(rng, dag, n):
+    values = {}
+    for node in dag.topological_order():
+        values[node] = rng.normal(size=n) + sum(
+            rng.uniform(0.5, 1) * rng.choice([-1, 1]) * values[p] for p in dag.parents(node)
+        )
+    return pd.DataFrame({n: values[n] for n in dag.nodes})
+
+
+def true_knowledge(rng, dag):
+    order = list(dag.topological_order())
+    a, b = sorted(rng.choice(len(order) + 1, 2))
+    edges = sorted(dag.directed_edges())
+    pairs = [p for p in combinations(sorted(order), 2) if not dag.marks(*p)]
+    return Knowledge(
+        tiers=[order[:a], order[a:b], order[b:]] if rng.random() < 0.5 else [],
+        required=[e for e in edges if rng.random() < 0.2],
+        forbidden=[(v, u) for u, v in edges if rng.random() < 0.2],
+        not_adjacent=[p for p in pairs if rng.random() < 0.2],
+        no_children=[n for n in order if not dag.children(n) and rng.random() < 0.3],
+    )
+
+
+def oracle_design(dag, knowledge=None):
+    names, d = dag.nodes, len(dag.nodes)
+    blocks = tuple(np.array([i]) for i in range(d))
+    return Design(names, names, np.eye(d), blocks, 1000, {}, knowledge or Knowledge())
+
+
+def test_with_perfect_tests_the_class_is_exact(random_dag):
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        dag = random_dag(rng, int(rng.integers(2, 9)))
+        found = search(oracle_design(dag), Oracle(plain(dag), dag.nodes), 0.5)
+        assert found == dag.cpdag()
+        assert not found.info["conflicts"]
+
+
+def test_with_perfect_tests_and_knowledge_the_narrowed_class_is_exact(random_dag):
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        dag = random_dag(rng, int(rng.integers(2, 9)))
+        knowledge = true_knowledge(rng, dag)
+        oracle = Oracle(plain(dag), dag.nodes)
+        assert search(oracle_design(dag, knowledge), oracle, 0.5) == knowledge.apply(dag.cpdag())
+
+
+def test_large_samples_give_the_class(random_dag):
+    rng = np.random.default_rng(2)
+    right = 0
+    for _ in range(10):
+        dag = random_dag(rng, 6, degree=2)
+        right += pc(linear_sample(rng, dag, 20_000), alpha=0.001) == dag.cpdag()
+    assert right >= 9
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_skeleton_is_that_of_causallearn(seed, random_dag):
+    from causallearn.search.ConstraintBased.PC import pc as other
+
+    rng = np.random.default_rng(seed)
+    dag = random_dag(rng, 8 + seed, degree=3)
+    df = linear_sample(rng, dag, 500)
+    theirs = other(df.to_numpy(), 0.01, "fisherz", True, show_progress=False).G.graph
+    wanted = {
+        frozenset((df.columns[i], df.columns[j])) for i, j in zip(*np.nonzero(theirs), strict=True)
+    }
+    assert pc(df, alpha=0.01).skeleton() == wanted
+
+
+def test_the_order_of_columns_has_no_influence(random_dag):
+    rng = np.random.default_rng(3)
+    for d in (8, 15, 30):
+        df = linear_sample(rng, random_dag(rng, d, degree=4), 300)
+        graph = pc(df)
+        for _ in range(3):
+            other = pc(df[rng.permutation(df.columns)])
+            assert other == graph
+            assert other.info["separating_sets"] == graph.info["separating_sets"]
+            assert other.info["conflicts"] == graph.info["conflicts"]
+
+
+def test_units_and_order_of_rows_have_no_influence(random_dag):
+    rng = np.random.default_rng(4)
+    df = linear_sample(rng, random_dag(rng, 10), 400)
+    graph = pc(df)
+    assert pc(df * 1e-6 + 3) == graph
+    assert pc(df.sample(frac=1, random_state=1)) == graph
+
+
+def test_the_result_always_contains_a_dag_and_is_a_class(random_dag):
+    rng = np.random.default_rng(5)
+    for _ in range(15):
+        df = linear_sample(rng, random_dag(rng, 20, degree=5), 150)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = pc(df, alpha=0.05)
+        assert graph.to_dag().cpdag() == graph
+
+
+def test_knowledge_is_never_violated_even_if_the_data_say_otherwise(random_dag):
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        d = int(rng.integers(3, 9))
+        df = linear_sample(rng, random_dag(rng, d), 60)
+        # Consistent in itself, but about another graph than the one the data come from.
+        knowledge = true_knowledge(rng, random_dag(rng, d))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CausalWarning)
+            graph = pc(df, alpha=0.05, knowledge=knowledge)
+        assert knowledge.violations(graph) == []
+        assert graph.members(limit=1)
+
+
+def test_forbidden_arrows_in_a_ring_cost_the_weakest_edge():
+    rng = np.random.default_rng(7)
+    a = rng.normal(size=500)
+    b = a + rng.normal(size=500)
+    c = a + b + 0.3 * rng.normal(size=500)
+    df = pd.DataFrame({"a": a, "b": b, "c": c})
+    ring = Knowledge(forbidden=[("a", "b"), ("b", "c"), ("c", "a")])
+    graph = pc(df, knowledge=ring)
+    assert not ring.violations(graph) and len(graph.edges) == 2
+    assert "dropped" in graph.info["conflicts"][0]
+
+
+def test_a_required_edge_that_the_data_deny_is_kept_and_said():
+    rng = np.random.default_rng(8)
+    df = pd.DataFrame(rng.normal(size=(500, 2)), columns=["a", "b"])
+    with pytest.warns(CausalWarning, match="unsupported-knowledge"):
+        graph = pc(df, knowledge=Knowledge(required=[("a", "b")]))
+    assert graph.has_edge("a", "b")
+    assert graph.info["warnings"][0]["code"] == "unsupported-knowledge"
+
+
+def test_forbidden_pairs_save_tests(random_dag):
+    rng = np.random.default_rng(9)
+    df = linear_sample(rng, random_dag(rng, 10), 500)
+    half = [list(df.columns[:5]), list(df.columns[5:])]
+    closed = Knowledge(tiers=half, closed_tiers=[0, 1])
+    assert pc(df, knowledge=closed).info["tests"] < pc(df).info["tests"] / 2
+
+
+def test_partial_correlation_against_residuals(random_dag):
+    rng = np.random.default_rng(10)
+    df = linear_sample(rng, random_dag(rng, 6), 200)
+    test = GaussianTest(prepare(df))
+    x = df.to_numpy()
+    for given in ([], [2], [2, 4], [2, 3, 5]):
+        basis = np.column_stack([np.ones(len(x)), x[:, given]])
+        rest = x - basis @ np.linalg.lstsq(basis, x, rcond=None)[0]
+        r = np.corrcoef(rest[:, 0], rest[:, 1])[0, 1]
+        z = np.arctanh(r) * np.sqrt(200 - len(given) - 3)
+        from scipy.stats import norm
+
+        got = test.log_p(0, np.array([1]), np.array([given], dtype=int))[0, 0]
+        assert got == pytest.approx(np.log(2) + norm.logsf(abs(z)))
+
+
+def mixed_table(rng, n):
+    team = rng.choice(["red", "green", "blue"], size=n)
+    shift = pd.Series(team).map({"red": -1.0, "green": 0.0, "blue": 1.0}).to_numpy()
+    age = rng.normal(size=n)
+    score = shift + age + rng.normal(size=n)
+    passed = np.where(score + rng.normal(size=n) > 0, "yes", "no")
+    return pd.DataFrame({"team": team, "age": age, "score": score, "passed": passed})
+
+
+def test_categories_are_tested_as_blocks():
+    rng = np.random.default_rng(11)
+    graph = pc(mixed_table(rng, 3000))
+    assert set(graph.directed_edges()) == {
+        ("team", "score"),
+        ("age", "score"),
+        ("score", "passed"),
+    }
+    assert "'team'" in graph.info["explanation"]
+
+
+def test_names_and_order_of_levels_have_no_influence():
+    rng = np.random.default_rng(12)
+    df = mixed_table(rng, 400)
+    renamed = df.assign(team=df["team"].map({"red": "c", "green": "a", "blue": "b"}))
+    assert pc(renamed) == pc(df)
+    first, second = (GaussianTest(prepare(t)) for t in (df, renamed))
+    question = (0, np.array([1, 2, 3]), np.array([[2], [3], [1]]))
+    np.testing.assert_allclose(first.log_p(*question), second.log_p(*question), rtol=1e-8)
+
+
+def test_block_tests_keep_their_level():
+    rng = np.random.default_rng(13)
+    rejected = 0
+    for _ in range(120):
+        n = 100
+        df = pd.DataFrame({"z": rng.normal(size=n)})
+        df["x"] = rng.choice(list("abcd"), size=n)
+        df["y"] = np.where(rng.random(n) < 0.3, "p", np.where(rng.random(n) < 0.5, "q", "r"))
+        design = prepare(df)
+        x, y, z = (design.names.index(c) for c in "xyz")
+        p = GaussianTest(design).log_p(x, np.array([y]), np.array([[z]]))[0, 0]
+        rejected += p < np.log(0.05)
+    assert 0 < rejected <= 16  # 6 expected; 0.1 % points of the binomial distribution
+
+
+def test_the_far_tail_of_chi_square_has_no_floor():
+    near = log_chi2_tail(np.array([3.0, 50.0]), 4)
+    from scipy.stats import chi2
+
+    np.testing.assert_allclose(near, chi2.logsf([3.0, 50.0], 4))
+    assert -2600 < log_chi2_tail(np.array([5000.0]), 4)[0] < -2480
+
+
+def test_orientation_never_closes_a_cycle_whatever_the_evidence():
+    rng = np.random.default_rng(14)
+    for _ in range(100):
+        d = int(rng.integers(3, 10))
+        adjacent = np.triu(rng.random((d, d)) < 0.5, 1)
+        adjacent |= adjacent.T
+        evidence = {
+            (a, b, c): float(rng.normal())
+            for b in range(d)
+            for a, c in combinations(np.flatnonzero(adjacent[b]).tolist(), 2)
+            if not adjacent[a, c]
+        }
+        free = ~np.eye(d, dtype=bool)
+        parents, _ = orient(adjacent, free, np.zeros_like(free), evidence, np.zeros((d, d)))
+        names = [str(i) for i in range(d)]
+        dag = CausalGraph(names, [(names[i], names[j]) for j, p in enumerate(parents) for i in p])
+        assert len(dag.edges) == adjacent.sum() // 2
+
+
+def test_limits_stop_the_search_and_say_so(random_dag):
+    rng = np.random.default_rng(15)
+    df = linear_sample(rng, random_dag(rng, 12, degree=5), 500)
+    assert pc(df, depth=0).info["depth"] == 0
+    assert len(pc(df, depth=0).edges) >= len(pc(df).edges)
+    with pytest.warns(CausalWarning, match="depth-limited"):
+        pc(df, max_tests=200)
+    with pytest.warns(CausalWarning, match="time-limit"):
+        pc(df, time_limit=1e-9)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"alpha": 0}, {"alpha": 1.5}, {"alpha": "a"}, {"depth": -1}, {"max_tests": 0}],
+)
+def test_parameters_that_make_no_sense(bad):
+    df = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["a", "b"])
+    with pytest.raises(ParameterError, match=next(iter(bad))):
+        pc(df, **bad)
+
+
+def test_arrays_get_numbered_nodes_and_keep_their_order():
+    x = np.random.default_rng(0).normal(size=(60, 12))
+    assert pc(x).nodes == tuple(f"x{i}" for i in range(12))
+
+
+def test_a_required_edge_at_a_column_that_cannot_be_searched_is_refused():
+    df = pd.DataFrame({"a": np.arange(20.0), "b": 1.0, "c": np.arange(20.0) ** 2})
+    with (
+        pytest.raises(QuestionError, match="'b'.*a -> b.*constant"),
+        pytest.warns(CausalWarning, match="constant-column"),
+    ):
+        pc(df, knowledge=Knowledge(required=[("a", "b")]))
+    with pytest.raises(DataError, match="no column varies"), pytest.warns(CausalWarning):
+        pc(df[["b"]])

@@ -1,0 +1,465 @@
+"""The contract of effect estimators: one front door that checks, one vocabulary of answers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple, Self, final
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import DataError, NotFittedError, ParameterError, QuestionError, recording, warn
+from ..core.parameters import Parameterised
+from ..core.results import number
+from ..core.seeding import Seed, sequence, spawn
+from ..tables.effect_data import EffectData, arm, effect_data
+from ..tables.gate import Table, count, table
+from .design import covariate_table, redundant
+from .overlap import diagnose
+
+_SMALL_ARM = 20
+_FEW_CLUSTERS = 20
+
+
+class Estimate(NamedTuple):
+    """A number, its standard error (NaN if there is none) and the degrees of freedom behind it."""
+
+    value: float
+    se: float = float("nan")
+    df: float = float("inf")
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """value -+ t quantile * se."""
+        reach = quantile(alpha, self.df) * self.se
+        return self.value - reach, self.value + reach
+
+
+def quantile(alpha: float, df: float = float("inf")) -> float:
+    """The two-sided t quantile at level 1 - alpha (normal for infinite df)."""
+    from scipy.special import ndtri, stdtrit
+
+    return float(ndtri(1 - alpha / 2) if np.isinf(df) else stdtrit(max(df, 1), 1 - alpha / 2))
+
+
+class EffectEstimator(Parameterised):
+    """Base of all effect estimators: ``fit`` checks and diagnoses, then calls ``_fit``.
+
+    A method implements ``_fit(data, seed)`` and ``_effect(x, t0, t1)``; the other hooks
+    (``_effect_error``, ``_effect_interval``, ``_ate``, ``_att``) are for methods that know more.
+    Hooks get ``x`` as a checked :class:`Table` (or None) and the contrast as positions of arms, or
+    as doses. Constructors store their parameters; every method has ``random_state=0``.
+
+    Tags (class attributes):
+        treatment: ``"discrete"``, ``"continuous"`` or ``"any"`` (then the parameter
+            ``discrete_treatment`` decides, or the data if it is None).
+        intervals: Whether ``effect_interval`` and ``ate_interval`` exist.
+        defines_att: Whether ``att`` exists.
+        linear_in_treatment: Whether the effect of a dose is proportional to T1 - T0.
+        needs_modifiers: Whether X must be given.
+        adjusts_for_w: Whether W is used; a method whose answers depend on every covariate refuses
+            W and wants them all in X.
+        needs_received_treatment: Whether ``effect`` also takes the treatment received, T.
+        assumes: What the number rests on beyond identification, as a phrase.
+
+    Attributes:
+        warnings_: Conditions under which the answers must be read with care.
+        overlap_: The :class:`~workbench.effects.overlap.Overlap` of the table.
+        arms_: Arms in order, or None for a dose; dose_range_: lowest and highest dose, or None.
+        n_: Rows; y_name_, t_name_: names of outcome and treatment.
+    """
+
+    treatment: ClassVar[Literal["discrete", "continuous", "any"]] = "discrete"
+    intervals: ClassVar[bool] = True
+    defines_att: ClassVar[bool] = False
+    linear_in_treatment: ClassVar[bool] = False
+    needs_modifiers: ClassVar[bool] = False
+    adjusts_for_w: ClassVar[bool] = True
+    needs_received_treatment: ClassVar[bool] = False
+    assumes: ClassVar[str] = ""
+
+    random_state: Seed
+
+    # ---- fitting
+
+    @final
+    def fit(
+        self,
+        Y: Any,
+        T: Any,
+        *,
+        X: Any = None,
+        W: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> Self:
+        """Learn from a table; labelled inputs are aligned by name and index.
+
+        Args:
+            Y: Outcome (n,): numbers or two levels.
+            T: Treatment (n,): arms or doses.
+            X: Effect modifiers (n, d), adjusted for as well.
+            W: Further columns to adjust for (n, q).
+            sample_weight: Non-negative row weights (n,).
+            groups: Cluster of each row (n,): governs folds and standard errors.
+
+        Raises:
+            DataError, QuestionError: As :func:`workbench.tables.effect_data.effect_data`.
+        """
+        with recording() as notes:
+            self._learn(
+                effect_data(
+                    Y,
+                    T,
+                    X=X,
+                    W=W,
+                    sample_weight=sample_weight,
+                    groups=groups,
+                    discrete_treatment=self.takes_arms(),
+                )
+            )
+        self.warnings_ = tuple(notes)
+        return self
+
+    @final
+    def fit_data(self, data: EffectData) -> Self:
+        """``fit`` on data that have passed the gate, e.g. with a schema."""
+        with recording() as notes:
+            self._learn(data)
+        self.warnings_ = tuple(notes)
+        return self
+
+    def takes_arms(self) -> bool | None:
+        """Whether the treatment is read as arms; None leaves it to the data."""
+        if self.treatment == "any":
+            return getattr(self, "discrete_treatment", None)
+        return self.treatment == "discrete"
+
+    def _learn(self, data: EffectData) -> None:
+        sequence(self.random_state)
+        if self.takes_arms() is not None and self.takes_arms() != (data.arms is not None):
+            raise QuestionError(
+                f"{type(self).__name__} needs {'arms' if self.takes_arms() else 'a dose'}",
+                column=data.t_name,
+            )
+        if self.needs_modifiers and data.x is None:
+            raise QuestionError(
+                f"{type(self).__name__} needs effect modifiers",
+                column="X",
+                advice="Pass covariates as X.",
+            )
+        if not self.adjusts_for_w and data.w is not None:
+            raise QuestionError(
+                f"{type(self).__name__} has no use for columns that only need adjustment",
+                column=data.w.names[0],
+                advice="Pass all covariates as X.",
+            )
+        for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
+            delattr(self, name)
+        diagnosis, fitting = spawn(self.random_state, 2)
+        check_clusters(data)
+        tell_size_and_rank(data)
+        overlap = diagnose(data, diagnosis)
+        # Nothing is kept until the fit has succeeded: a failed refit leaves no half state.
+        self.overlap_ = overlap
+        try:
+            self._fit(data, fitting)
+        except BaseException:
+            for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
+                delattr(self, name)
+            raise
+        self.arms_ = data.arms
+        self.dose_range_ = (
+            None if data.arms is not None else (float(data.t.min()), float(data.t.max()))
+        )
+        self.n_, self.y_name_, self.t_name_ = len(data), data.y_name, data.t_name
+        self.x_ = None if data.x is None else data.x.frame
+        self.x_schema_ = None if data.x is None else data.x.schema
+        self.x_named_ = data.x is not None and data.x.named
+
+    def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
+        raise TypeError(f"{type(self).__name__} must define _fit")
+
+    # ---- answers
+
+    def effect(self, X: Any = None, *, T0: Any = None, T1: Any = None) -> np.ndarray:
+        """E[Y(T1) - Y(T0) | X] for each row of X, (m,); X=None: the rows fitted.
+
+        Without modifiers the answer is one number, (1,). T0 and T1 default to the first and the
+        second arm, or to doses 0 and 1. Rows are matched by column name.
+        """
+        t0, t1 = self._contrast(T0, T1)
+        return self._effect(self._modifiers(X), t0, t1)
+
+    def effect_interval(
+        self, X: Any = None, *, T0: Any = None, T1: Any = None, alpha: float = 0.05
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of the (1 - alpha) interval of :meth:`effect`, each (m,)."""
+        self._check_interval(alpha)
+        t0, t1 = self._contrast(T0, T1)
+        return self._effect_interval(self._modifiers(X), t0, t1, alpha)
+
+    def ate(self, X: Any = None, *, T0: Any = None, T1: Any = None) -> float:
+        """The average effect, over the rows of X or (None) over the population fitted."""
+        return self.average_effect(X, T0=T0, T1=T1).value
+
+    def ate_interval(
+        self, X: Any = None, *, T0: Any = None, T1: Any = None, alpha: float = 0.05
+    ) -> tuple[float, float]:
+        """The (1 - alpha) interval of :meth:`ate`."""
+        self._check_interval(alpha)
+        return self._with_error(self.average_effect(X, T0=T0, T1=T1)).interval(alpha)
+
+    def average_effect(self, X: Any = None, *, T0: Any = None, T1: Any = None) -> Estimate:
+        """:meth:`ate` with its standard error and degrees of freedom."""
+        t0, t1 = self._contrast(T0, T1)
+        return self._ate(None if X is None else self._modifiers(X), t0, t1)
+
+    def att(self, *, T0: Any = None, T1: Any = None) -> float:
+        """E[Y(T1) - Y(T0) | T = T1]: the average effect among those who received T1."""
+        return self.average_effect_on_treated(T0=T0, T1=T1).value
+
+    def att_interval(
+        self, *, T0: Any = None, T1: Any = None, alpha: float = 0.05
+    ) -> tuple[float, float]:
+        """The (1 - alpha) interval of :meth:`att`."""
+        self._check_interval(alpha)
+        return self._with_error(self.average_effect_on_treated(T0=T0, T1=T1)).interval(alpha)
+
+    def average_effect_on_treated(self, *, T0: Any = None, T1: Any = None) -> Estimate:
+        """:meth:`att` with its standard error and degrees of freedom."""
+        t0, t1 = self._contrast(T0, T1)
+        if not self.defines_att:
+            raise QuestionError(
+                f"{type(self).__name__} does not estimate the effect on the treated",
+                column=self.t_name_,
+                advice="Use AIPW.",
+            )
+        return self._att(t0, t1)
+
+    def const_marginal_effect(self, X: Any = None) -> np.ndarray:
+        """Effects of each arm against the first, (m, arms - 1); for a dose the slope, (m,).
+
+        Raises:
+            QuestionError: The effect of the dose is not linear.
+        """
+        self._require_fitted()
+        x = self._modifiers(X)
+        if self.arms_ is not None:
+            return np.column_stack([self._effect(x, 0, k) for k in range(1, len(self.arms_))])
+        if not self.linear_in_treatment:
+            raise QuestionError(
+                f"the effect in {type(self).__name__} is not proportional to the dose",
+                column=self.t_name_,
+                advice="Ask for effect(X, T0=..., T1=...).",
+            )
+        return self._effect(x, 0.0, 1.0)
+
+    def marginal_effect(self, T: Any, X: Any = None) -> np.ndarray:
+        """Slope of the outcome in the dose at T (one dose, or one per row of X), (m,).
+
+        For arms the same as :meth:`const_marginal_effect`.
+        """
+        slope = self.const_marginal_effect(X)
+        if self.arms_ is None:
+            doses = np.atleast_1d(np.asarray(T, dtype=float))
+            self._mark_extrapolation(*(float(v) for v in (doses.min(), doses.max())))
+            return np.broadcast_to(slope, np.broadcast_shapes(slope.shape, doses.shape)).copy()
+        return slope
+
+    # ---- what methods may define
+
+    def _effect(self, x: Table | None, t0: Any, t1: Any) -> np.ndarray:
+        raise TypeError(f"{type(self).__name__} must define _effect")
+
+    def _effect_error(self, x: Table | None, t0: Any, t1: Any) -> tuple[np.ndarray, float]:
+        raise QuestionError(f"{type(self).__name__} has no intervals", column=self.t_name_)
+
+    def _effect_interval(
+        self, x: Table | None, t0: Any, t1: Any, alpha: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        center = self._effect(x, t0, t1)
+        error, df = self._effect_error(x, t0, t1)
+        reach = quantile(alpha, df) * error
+        return center - reach, center + reach
+
+    def _ate(self, x: Table | None, t0: Any, t1: Any) -> Estimate:
+        return Estimate(
+            float(self._effect(self._modifiers(None) if x is None else x, t0, t1).mean())
+        )
+
+    def _att(self, t0: Any, t1: Any) -> Estimate:
+        raise TypeError(f"{type(self).__name__} must define _att")
+
+    # ---- checks of questions
+
+    def _modifiers(self, X: Any) -> Table | None:
+        """The rows of X as a checked table in the order fitted; the rows fitted for None."""
+        self._require_fitted()
+        if self.x_ is None:
+            if X is not None and np.shape(X)[-1:] != (0,):
+                raise QuestionError(
+                    "was given, but the estimator was fitted without effect modifiers",
+                    column="X",
+                    advice="Fit with X, or leave it out here.",
+                )
+            return None
+        if X is None:
+            return Table(self.x_, self.x_schema_, self.x_named_)
+        names = self.x_schema_.names
+        is_frame = isinstance(X, pd.DataFrame | pd.Series | Table)
+        if not is_frame:
+            if self.x_named_:
+                raise DataError(
+                    "an array has no column names to match those that were fitted",
+                    column=names[0],
+                    advice="Pass a DataFrame.",
+                )
+            array = np.asarray(X)
+            if array.ndim != 2 or array.shape[1] != len(names):
+                raise DataError(
+                    f"the effect modifiers have shape {array.shape}, not (rows, {len(names)})",
+                    column=names[-1],
+                )
+            X = pd.DataFrame(array, columns=list(names))
+        elif not self.x_named_ and isinstance(X, pd.DataFrame) and X.shape[1] == len(names):
+            X = X.set_axis(list(names), axis=1)
+        return table(
+            X,
+            schema=self.x_schema_,
+            columns=names,
+            what="effect modifiers X",
+            min_rows=0,
+            drop=False,
+        )
+
+    def _contrast(self, T0: Any, T1: Any) -> tuple[Any, Any]:
+        self._require_fitted()
+        if self.arms_ is not None:
+            first = self.arms_[0] if T0 is None else T0
+            second = self.arms_[1] if T1 is None else T1
+            return arm(self.arms_, _scalar(first), self.t_name_), arm(
+                self.arms_, _scalar(second), self.t_name_
+            )
+        doses = []
+        for label, given, default in (("T0", T0, 0.0), ("T1", T1, 1.0)):
+            value = _scalar(default if given is None else given)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not np.isfinite(value):
+                raise QuestionError(
+                    f"{label} must be a finite dose", column=self.t_name_, value=value
+                )
+            doses.append(float(value))
+        self._mark_extrapolation(*doses)
+        return doses[0], doses[1]
+
+    def _mark_extrapolation(self, *doses: float) -> None:
+        low, high = self.dose_range_
+        beyond = [d for d in doses if d < low or d > high]
+        if beyond:
+            warn(
+                "extrapolation",
+                f"dose {number(beyond[0])} lies outside the observed range of {self.t_name_!r}, "
+                f"{number(low)} to {number(high)}",
+                [self.t_name_],
+            )
+
+    def _check_interval(self, alpha: float) -> None:
+        self._require_fitted()
+        if not isinstance(alpha, int | float) or not 0 < alpha < 1:
+            raise ParameterError("must lie between 0 and 1", column="alpha", value=alpha)
+        if not self.intervals:
+            raise QuestionError(
+                f"{type(self).__name__} has no intervals",
+                column=self.t_name_,
+                advice="Use AIPW, or bootstrap the fit.",
+            )
+
+    def _with_error(self, found: Estimate) -> Estimate:
+        if np.isnan(found.se):
+            raise QuestionError(
+                f"{type(self).__name__} has no standard error for this answer",
+                column=self.t_name_,
+                advice="Use AIPW.",
+            )
+        return found
+
+    def _require_fitted(self) -> None:
+        if getattr(self, "saved_hash", None) is not None and not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"this {type(self).__name__} was saved as a recipe",
+                advice="Call fit again with the same data.",
+            )
+        super()._require_fitted()
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | dict | set | np.ndarray | pd.Series):
+        raise QuestionError(
+            "a contrast compares two treatments, one value each",
+            column="T0, T1",
+            value=type(value).__name__,
+            advice="Call effect once per contrast.",
+        )
+    return value
+
+
+def check_clusters(data: EffectData) -> None:
+    """Refuse what clusters make unanswerable; warn where they are few."""
+    if data.groups is None:
+        return
+    n_groups = len(np.unique(data.groups))
+    if n_groups < 3:
+        raise DataError(
+            f"there are {count(n_groups, 'cluster')}, at least 3 are needed",
+            column="groups",
+            advice="Leave groups out if rows are independent.",
+        )
+    for k, name in enumerate(data.arms or ()):
+        inside = data.t == k
+        if len(np.unique(data.groups[inside])) < 2:
+            raise DataError(
+                "has rows in one cluster only, so its effect can't be told from the cluster's",
+                column=data.t_name,
+                row=data.index[int(inside.argmax())],
+                value=name,
+                advice="At least two clusters per arm are needed.",
+            )
+    if n_groups < _FEW_CLUSTERS:
+        warn(
+            "few-clusters",
+            f"only {n_groups} clusters: intervals rest on {n_groups - 1} degrees of freedom",
+        )
+
+
+def tell_size_and_rank(data: EffectData) -> None:
+    """Warn about small arms, more columns than rows can carry, and redundant columns."""
+    joined = covariate_table(data)
+    width = 0 if joined is None else len(joined.names)
+    if data.arms is not None:
+        sizes = np.bincount(data.t, minlength=len(data.arms))
+        small = [k for k in range(len(data.arms)) if sizes[k] < _SMALL_ARM]
+        if small:
+            warn(
+                "sample-size",
+                f"only {count(int(sizes[small[0]]), 'row')} with {data.t_name!r} = "
+                f"{data.arms[small[0]]!r}: the interval is not to be relied on",
+                [data.t_name],
+            )
+    if width and len(data) < 5 * width:
+        warn(
+            "sample-size",
+            f"{len(data)} rows for {count(width, 'covariate')}: adjustment is regularised and may "
+            "leave confounding behind",
+        )
+    bad = redundant(data)
+    if bad:
+        warn(
+            "rank",
+            f"{', '.join(map(repr, bad[:5]))}{' ...' if len(bad) > 5 else ''} "
+            f"{'is' if len(bad) == 1 else 'are'} constant or determined by other covariates and "
+            "add nothing to the adjustment",
+            bad,
+        )

@@ -1,0 +1,103 @@
+"""All effect estimators: names, what they take, and when to use which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import pandas as pd
+
+from ..core.errors import ParameterError, did_you_mean
+from .base import EffectEstimator
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One estimator: where it lives, when to use it, and tiny parameters for tests."""
+
+    name: str
+    module: str
+    paper: str
+    use: str
+    test_params: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cls(self) -> type[EffectEstimator]:
+        return getattr(import_module(self.module, __package__), self.name)
+
+
+ENTRIES = (
+    Entry(
+        "AIPW",
+        ".aipw",
+        "Robins, Rotnitzky and Zhao 1994; Chernozhukov et al. 2018",
+        "Average effects of arms, with intervals, also on the treated; the default for arms.",
+        {"n_folds": 3},
+    ),
+    Entry(
+        "LinearDML",
+        ".adapters",
+        "Chernozhukov et al. 2018 (econml)",
+        "Doses, or arms with one common or linearly varying effect; the default for doses.",
+        {"n_folds": 2},
+    ),
+    Entry(
+        "CausalForestDML",
+        ".adapters",
+        "Athey, Tibshirani and Wager 2019 (econml)",
+        "Effects that bend with X, from some 500 rows.",
+        {"n_trees": 16, "n_folds": 2},
+    ),
+    Entry(
+        "DRLearner",
+        ".adapters",
+        "Foster and Syrgkanis 2023; Kennedy 2023 (econml)",
+        "Effects of arms linear in X, one outcome model for all arms.",
+        {"n_folds": 2},
+    ),
+)
+
+
+def catalogue() -> pd.DataFrame:
+    """One row per estimator: class, treatments, answers, paper, when to use it.
+
+    Example:
+        >>> catalogue().loc["AIPW", "treatment"]
+        'discrete'
+    """
+    rows = [
+        {
+            "name": e.name,
+            "class": e.cls,
+            "treatment": e.cls.treatment,
+            "intervals": e.cls.intervals,
+            "att": e.cls.defines_att,
+            "needs_modifiers": e.cls.needs_modifiers,
+            "paper": e.paper,
+            "use": e.use,
+            "test_params": e.test_params,
+        }
+        for e in ENTRIES
+    ]
+    return pd.DataFrame(rows).set_index("name")
+
+
+def make(name: str, **params: Any) -> EffectEstimator:
+    """An estimator by its name.
+
+    Raises:
+        ParameterError: Unknown name or parameter, with the closest known one.
+
+    Example:
+        >>> make("AIPW", n_folds=3)
+        AIPW(n_folds=3)
+    """
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry.cls().set_params(**params)
+    raise ParameterError(
+        "is not an effect estimator",
+        column=str(name),
+        advice=did_you_mean(name, [e.name for e in ENTRIES]),
+    )

@@ -1,0 +1,125 @@
+"""From checked tables to matrices: all covariates, and the columns that can be told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import warn
+from ..tables.effect_data import EffectData
+from ..tables.encode import Encoder
+from ..tables.gate import Table
+from ..tables.schema import Schema
+
+_MAX_LEVELS = 50
+
+
+def covariate_table(data: EffectData) -> Table | None:
+    """X and W side by side, or None if there are neither."""
+    parts = [part for part in (data.x, data.w) if part is not None]
+    if not parts:
+        return None
+    return Table(
+        pd.concat([p.frame for p in parts], axis=1),
+        Schema([f for p in parts for f in p.schema]),
+        all(p.named for p in parts),
+    )
+
+
+def covariates(data: EffectData) -> tuple[np.ndarray, tuple[str, ...]]:
+    """All covariates, standardised, (n, p), and the names of the encoded columns."""
+    joined = covariate_table(data)
+    if joined is None:
+        return np.empty((len(data), 0)), ()
+    encoder = Encoder(max_levels=_MAX_LEVELS).fit(joined)
+    return encoder.transform(joined), encoder.columns_
+
+
+def modifier_encoder(x: Table) -> Encoder:
+    """The encoder of effect modifiers for a linear model: levels against the first one."""
+    return Encoder(drop_first=True, max_levels=_MAX_LEVELS).fit(x)
+
+
+def independent(matrix: np.ndarray, names: tuple[str, ...], what: str) -> np.ndarray:
+    """Positions of columns that are linearly independent of an intercept and those before them.
+
+    Columns that add nothing (constants, exact combinations) are left out, with a ``rank`` warning.
+    """
+    kept, basis = [], [np.full(len(matrix), 1 / np.sqrt(max(len(matrix), 1)))]
+    for j in range(matrix.shape[1]):
+        column = matrix[:, j].astype(float)
+        size = np.linalg.norm(column)
+        for _ in range(2):  # twice, so that rounding does not leave a ghost of a direction
+            for direction in basis:
+                column = column - (direction @ column) * direction
+        rest = np.linalg.norm(column)
+        if rest > 1e-8 * max(size, 1e-300) and len(kept) + 1 < len(matrix):
+            kept.append(j)
+            basis.append(column / rest)
+    dropped = [names[j] for j in range(matrix.shape[1]) if j not in kept]
+    if dropped:
+        shown = ", ".join(map(repr, dropped[:5])) + (" ..." if len(dropped) > 5 else "")
+        warn(
+            "rank",
+            f"{shown} in the {what} {'is' if len(dropped) == 1 else 'are'} constant or determined "
+            "by other columns: the effect can't be attributed to one of them",
+            dropped,
+        )
+    return np.array(kept, dtype=int)
+
+
+def redundant(data: EffectData) -> list[str]:
+    """Names of covariates that are constant or exact combinations of others."""
+    joined = covariate_table(data)
+    if joined is None:
+        return []
+    encoder = Encoder(drop_first=True, max_levels=_MAX_LEVELS).fit(joined)
+    single = [b.feature.name for b in encoder.blocks_ if b.start == b.stop]
+    matrix = encoder.transform(joined)
+    if not matrix.shape[1] or matrix.shape[1] >= len(matrix):
+        return single
+    matrix = matrix - matrix.mean(axis=0)
+    sizes = np.linalg.norm(matrix, axis=0)
+    constant = sizes <= 1e-10 * np.sqrt(len(matrix))
+    live = np.flatnonzero(~constant)
+    from scipy.linalg import qr
+
+    if not len(live):
+        return single + list(encoder.columns_)
+    _, triangle, order = qr(matrix[:, live] / sizes[live], mode="economic", pivoting=True)
+    diagonal = np.abs(np.diag(triangle))
+    bad = live[order[diagonal <= 1e-7]]
+    return single + [encoder.columns_[j] for j in sorted({*np.flatnonzero(constant), *bad})]
+
+
+def _dose_scale(data: EffectData) -> float:
+    return float(data.t.std())
+
+
+def treatment_columns(data: EffectData) -> np.ndarray:
+    """Arms as 0/1 columns against the first, or the standardised dose as one column; (n, d)."""
+    if data.arms is None:
+        return ((data.t - data.t.mean()) / _dose_scale(data))[:, None]
+    return (data.t[:, None] == np.arange(1, len(data.arms))).astype(float)
+
+
+def contrast_columns(data: EffectData, t0: float, t1: float) -> np.ndarray:
+    """Weights of :func:`treatment_columns` that make the contrast, (d,)."""
+    if data.arms is None:
+        return np.array([(t1 - t0) / _dose_scale(data)])
+    eye = np.eye(len(data.arms))[:, 1:]
+    return eye[int(t1)] - eye[int(t0)]
+
+
+def linear_parts(
+    data: EffectData, extra: Table, what: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (n,), treatment (n, d), extra columns (n, q), intercept and covariates (n, p)."""
+    n = len(data)
+    weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
+    z, names = covariates(data)
+    z = z[:, independent(z, names, "adjustment columns")] if names else z
+    encoder = Encoder(drop_first=True).fit(extra)
+    columns = encoder.transform(extra)
+    columns = columns[:, independent(columns, encoder.columns_, what)]
+    return weight, treatment_columns(data), columns, np.hstack([np.ones((n, 1)), z])

@@ -1,0 +1,191 @@
+"""An estimated effect: one sentence with units and interval, and everything behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import CausalWarning
+from ..core.results import Result, interval, number
+from ..core.saving import saveable
+from .overlap import Overlap
+from .refute import Refutations
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .base import EffectEstimator
+
+TARGETS = {
+    "ATE": "average effect",
+    "ATT": "average effect on the treated",
+    "LATE": "average effect on those the instrument moves",
+}
+
+
+@saveable
+@dataclass(frozen=True, repr=False, eq=False)
+class EffectEstimate(Result):
+    """The answer of :func:`workbench.effects.estimate`.
+
+    Attributes:
+        treatment, outcome: The question.
+        value, se, low, high: The effect, its standard error and its 1 - ``alpha`` interval, in
+            units of the outcome; NaN where the estimator has none.
+        target: ``"ATE"``, ``"ATT"`` or ``"LATE"`` (instruments).
+        t0, t1: The contrast: from t0 to t1.
+        unit, treatment_unit: Units of outcome and treatment; may be empty.
+        n, arm_sizes, clusters: Rows, rows per arm, clusters (or None).
+        method: The estimator with its parameters.
+        identification: What identifies the effect, as text.
+        assumption: What the estimator assumes beyond that.
+        adjustment, modifiers: Columns adjusted for; columns by which the effect may differ.
+        effects: Per unit: modifiers and conditional effect; None without modifiers.
+        subgroups: Average effects by level or quartile of each modifier.
+        overlap: Overlap, balance and effective sample size (None for front door and instrument).
+        estimator: The fitted estimator, for further questions (None for front door and
+            instrument).
+        refutations: What tried to overturn the number; None if not asked for.
+        warnings: Conditions under which to read it with care.
+        seconds: Time it took.
+    """
+
+    treatment: str
+    outcome: str
+    value: float
+    se: float
+    low: float
+    high: float
+    alpha: float
+    target: str
+    t0: Any
+    t1: Any
+    unit: str
+    treatment_unit: str
+    n: int
+    arm_sizes: dict[Any, int]
+    clusters: int | None
+    method: str
+    identification: str
+    assumption: str
+    adjustment: tuple[str, ...]
+    modifiers: tuple[str, ...]
+    effects: pd.DataFrame | None
+    subgroups: pd.DataFrame
+    overlap: Overlap | None
+    refutations: Refutations | None
+    estimator: EffectEstimator | None
+    seconds: float
+    warnings: tuple[CausalWarning, ...] = ()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """(low, high)."""
+        return self.low, self.high
+
+    @property
+    def balance(self) -> pd.DataFrame | None:
+        """Standardised differences of the covariates before and after weighting."""
+        return None if self.overlap is None else self.overlap.balance
+
+    @property
+    def ess(self) -> tuple[float, ...] | None:
+        """Effective rows per arm (or of the dose)."""
+        return None if self.overlap is None else self.overlap.ess
+
+    def contrast(self) -> str:
+        """The contrast as text, with the treatment's unit."""
+        unit = f" {self.treatment_unit}" if self.treatment_unit else ""
+        return f"{_value(self.t0)} → {_value(self.t1)}{unit}"
+
+    def summary(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        level = number(100 * (1 - self.alpha))
+        span = (
+            "no interval"
+            if np.isnan(self.se)
+            else f"{level} % interval {interval(self.low, self.high)}{unit}"
+        )
+        return (
+            f"The {TARGETS[self.target]} of {self.treatment!r} ({self.contrast()}) on "
+            f"{self.outcome!r} is {number(self.value)}{unit} ({span}; {self.n:,} rows)."
+        )
+
+    def verdict(self) -> str:
+        if self.overlap is not None and self.overlap.grade == "none":
+            return "Not supported: no comparable units exist, the number is extrapolation."
+        excludes_zero = not self.low <= 0 <= self.high
+        if any(w.code == "no-effect" for w in self.warnings):
+            told = "contradicts" if excludes_zero else "agrees with"
+            return f"The table {told} the graph, by which there is no effect."
+        if any(w.code in ("weak-instrument", "extrapolation") for w in self.warnings):
+            return "Doubtful: see the warnings."
+        if self.refutations is not None and self.refutations.outcome != "passed":
+            return f"Doubtful: {self.refutations.summary()}"
+        if np.isnan(self.se):
+            return "No interval: how sure the number is is not known."
+        if not excludes_zero:
+            return "Compatible with no effect at this level."
+        limited = self.overlap is not None and self.overlap.grade == "limited"
+        care = "; overlap is limited" if limited else ""
+        return f"{'Positive' if self.value > 0 else 'Negative'} at this level{care}."
+
+    def how(self) -> dict[str, Any]:
+        found = {
+            "identified by": self.identification,
+            "adjusted for": ", ".join(self.adjustment) or "nothing",
+            "estimator": self.method,
+            "which assumes": self.assumption,
+            "rows": ", ".join(f"{k!r}: {v:,}" for k, v in self.arm_sizes.items()) or f"{self.n:,}",
+        }
+        if self.clusters is not None:
+            found["clusters"] = f"{self.clusters:,}"
+        if self.overlap is not None:
+            found["overlap"] = self.overlap.summary()
+        if self.refutations is not None:
+            found |= {item.name: f"{item.outcome}. {item.sentence}" for item in self.refutations}
+        found["seconds"] = number(self.seconds)
+        return found
+
+    def to_frame(self, long: bool = False) -> pd.DataFrame:
+        """The effect and, with modifiers, those of the subgroups; ``long=True``: tidy."""
+        overall = {
+            "modifier": "all",
+            "value": self.contrast(),
+            "n": self.n,
+            "effect": self.value,
+            "low": self.low,
+            "high": self.high,
+        }
+        frame = pd.DataFrame([overall, *self.subgroups.to_dict("records")])
+        if long:
+            return frame.melt(id_vars=["modifier", "value"], var_name="quantity", value_name="x")
+        return frame.set_index(["modifier", "value"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """A forest plot: the overall effect and those of the subgroups, with intervals."""
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots()[1] if ax is None else ax
+        frame = self.to_frame().reset_index()
+        places = np.arange(len(frame))[::-1]
+        reach = np.vstack([frame["effect"] - frame["low"], frame["high"] - frame["effect"]])
+        ax.errorbar(frame["effect"], places, xerr=np.nan_to_num(reach), fmt="o", capsize=3)
+        ax.axvline(0, color="grey", linewidth=0.8)
+        labels = [
+            self.target if row.modifier == "all" else f"{row.modifier} {row.value}"
+            for row in frame.itertuples()
+        ]
+        ax.set_yticks(places, labels)
+        unit = f" ({self.unit})" if self.unit else ""
+        ax.set_xlabel(f"effect of {self.treatment} {self.contrast()} on {self.outcome}{unit}")
+        return ax
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    return str(value)

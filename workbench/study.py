@@ -1,0 +1,519 @@
+"""Study: one table and one graph, asked for effects, plans and diagnoses, and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from .core.errors import (
+    DataError,
+    GraphError,
+    IdentificationError,
+    ParameterError,
+    QuestionError,
+    did_you_mean,
+    warn,
+)
+from .core.seeding import Seed, integer, sequence, spawn
+from .tables import condition
+from .tables.gate import table
+from .tables.schema import Schema
+
+if TYPE_CHECKING:
+    from .checks.table import TableReport
+    from .diagnosis.base import Diagnoser
+    from .diagnosis.ranking import Ranking
+    from .effects.base import EffectEstimator
+    from .effects.effect_estimate import EffectEstimate
+    from .effects.over_graphs import EffectsOverGraphs
+    from .graph.causal_graph import CausalGraph
+    from .graph.ensemble import GraphEnsemble
+    from .graph.falsify import Falsification
+    from .graph.identify import Estimand
+    from .graph.knowledge import Knowledge
+    from .recourse.method import RecourseMethod
+    from .recourse.recommendations import Recommendations
+    from .report.memo import Memo
+    from .scm.model import StructuralCausalModel
+
+MEMBERS = 20  # DAGs asked when the graph is a class
+
+
+class Study:
+    """A table, what its columns mean, and a causal graph; ask it questions.
+
+    Answers are kept, in the order asked, for :meth:`report`. Where the graph is a class of DAGs
+    and the answer depends on the member, it is given over all of them with the share that agrees.
+
+    Args:
+        df: The table; it is never changed.
+        graph: A :class:`CausalGraph`, a networkx graph, a file or a text that
+            :func:`workbench.read_graph` reads; or None, and :meth:`discover` learns one.
+        schema: What the columns mean; guessed when left out, ``study.schema`` shows it.
+        random_state: Rules everything that is random.
+
+    Raises:
+        DataError: It is not a table.
+        GraphError: A node of the graph that is neither latent nor a column.
+
+    Example:
+        >>> from workbench.datasets import load
+        >>> data = load("clinic")
+        >>> study = Study(data.frame, data.graph, data.schema)
+        >>> answer = study.effect("drug", "blood_pressure", refute=False)
+        >>> answer.low < data.truth["ATE of drug on blood_pressure"] < answer.high
+        True
+    """
+
+    def __init__(
+        self,
+        df: pd.DataFrame,
+        graph: CausalGraph | str | Path | Any | None = None,
+        schema: Schema | None = None,
+        random_state: Seed = 0,
+    ):
+        if not isinstance(df, pd.DataFrame):
+            raise DataError(
+                "a study needs a DataFrame",
+                value=type(df).__name__,
+                advice="Use read_table(path), or pd.DataFrame(array, columns=names).",
+            )
+        if not len(df) or not len(df.columns) or not df.columns.map(str).is_unique:
+            table(df)  # raises, naming what is wrong
+        self.df = df.copy().set_axis([str(c) for c in df.columns], axis=1)
+        self.schema = schema or Schema.infer(self.df)
+        for name in self.schema.names:
+            if name not in self.df.columns:
+                raise DataError(
+                    "is in the schema and not in the table",
+                    column=name,
+                    advice=did_you_mean(name, self.df.columns),
+                )
+        sequence(random_state)
+        self.random_state = random_state
+        self.ensemble: GraphEnsemble | None = None
+        self.knowledge: Knowledge | None = None
+        self.answers: list[Answer] = []
+        self._models: dict[CausalGraph, StructuralCausalModel] = {}
+        self._graph: CausalGraph | None = None
+        if graph is not None:
+            self.graph = graph
+
+    # -- the graph ---------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> CausalGraph:
+        """The causal graph; setting it forgets a learned ensemble."""
+        if self._graph is None:
+            raise GraphError(
+                "the study has no graph yet",
+                advice="Pass one to Study, set study.graph, or call study.discover().",
+            )
+        return self._graph
+
+    @graph.setter
+    def graph(self, graph: Any) -> None:
+        from .graph.causal_graph import CausalGraph
+        from .graph.files import read_graph
+
+        graph = graph if isinstance(graph, CausalGraph) else read_graph(graph)
+        for node in graph.observed:
+            if node not in self.df.columns:
+                raise GraphError(
+                    "is in the graph and not in the table",
+                    column=node,
+                    advice=did_you_mean(node, self.df.columns)
+                    + " A hidden cause must be declared latent.",
+                )
+        self._graph, self.ensemble, self.knowledge = graph, None, None
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether there is a graph yet."""
+        return self._graph is not None
+
+    def check(self, outcome: str | None = None) -> TableReport:
+        """Say what is odd about the table; see :func:`workbench.checks.check_table`."""
+        from .checks.table import check_table
+
+        return self._keep("check", check_table(self.df, self.schema, outcome), outcome=outcome)
+
+    def discover(
+        self,
+        method: str = "pc",
+        *,
+        knowledge: Knowledge | None = None,
+        n_boot: int = 100,
+        n_jobs: int = 1,
+        **parameters: Any,
+    ) -> CausalGraph:
+        """Learn the graph, and with ``n_boot`` resamples how stable each edge is.
+
+        Args:
+            method: See :func:`workbench.discover`.
+            knowledge: Tiers, required and forbidden edges.
+            n_boot: Resamples for edge confidence; 0 for none.
+            n_jobs: Workers; they don't influence the result.
+            **parameters: Of the method.
+
+        Returns:
+            The graph, also kept as ``study.graph``; the resamples are in ``study.ensemble``.
+        """
+        from .graph.discover import discover
+        from .graph.ensemble import bootstrap
+
+        search_seed, boot_seed = spawn(self.random_state, 2)
+        common = {"knowledge": knowledge, "schema": self.schema, **parameters}
+        graph = discover(self.df, method, random_state=search_seed, **common)
+        self.graph, self.knowledge = graph, knowledge
+        if n_boot:
+            self.ensemble = bootstrap(
+                self.df,
+                method,
+                n_boot=n_boot,
+                random_state=boot_seed,
+                n_jobs=n_jobs,
+                **common,
+            )
+        self._keep("discover", graph, method=method, n_boot=n_boot, **parameters)
+        return graph
+
+    def falsify(self) -> Falsification:
+        """Hold the graph's implied independencies against the table."""
+        from .graph.falsify import falsify
+
+        return self._keep("falsify", falsify(self.graph, self.df, schema=self.schema))
+
+    def identify(self, treatment: str, outcome: str) -> Estimand:
+        """What identifies an effect; see :func:`workbench.identify`."""
+        from .graph.identify import identify
+
+        return identify(self.graph, treatment, outcome)
+
+    # -- effects -----------------------------------------------------------------------------
+
+    def effect(
+        self,
+        treatment: str,
+        outcome: str,
+        *,
+        adjust_for: Iterable[str] | None = None,
+        estimator: EffectEstimator | str | None = None,
+        modifiers: Iterable[str] = (),
+        T0: Any = None,
+        T1: Any = None,
+        target: str = "ATE",
+        alpha: float = 0.05,
+        over: str | None = None,
+        refute: bool = True,
+    ) -> EffectEstimate | EffectsOverGraphs:
+        """The average effect of one column on another.
+
+        Args:
+            treatment, outcome: Columns.
+            adjust_for: Columns to adjust for on your word, instead of the graph's.
+            estimator: Name or instance (``workbench.effects.catalogue()``); AIPW for arms and
+                LinearDML for doses by default.
+            modifiers: Columns by which the effect may differ.
+            T0, T1: The contrast T1 against T0.
+            target: ``"ATE"`` (everybody) or ``"ATT"`` (those who received T1).
+            alpha: One minus the confidence level.
+            over: ``"graphs"`` asks every DAG of the class or ensemble; done anyhow where the
+                answer depends on the DAG.
+            refute: Run the refuters.
+
+        Returns:
+            An :class:`~workbench.effects.EffectEstimate`, or the answer over all graphs.
+
+        Raises:
+            IdentificationError: The graph does not identify the effect; the open path is named.
+        """
+        from .effects.estimate import estimate
+
+        if over not in (None, "graphs"):
+            raise ParameterError("must be None or 'graphs'", column="over", value=over)
+        asked = {
+            "estimator": estimator,
+            "modifiers": tuple(modifiers),
+            "T0": T0,
+            "T1": T1,
+            "target": target,
+            "alpha": alpha,
+        }
+        options = {**asked, "schema": self.schema, "random_state": self._seed("effect")}
+        said = {"treatment": treatment, "outcome": outcome, "refute": refute, **asked}
+        if adjust_for is not None:
+            columns = [adjust_for] if isinstance(adjust_for, str) else list(adjust_for)
+            found = estimate(
+                self.df, columns, treatment=treatment, outcome=outcome, refute=refute, **options
+            )
+            return self._keep("effect", found, adjust_for=columns, **said)
+        estimand = None if over else self.identify(treatment, outcome)
+        if estimand is not None and not estimand.ambiguous:
+            if not estimand.is_identified:
+                raise IdentificationError(
+                    f"its effect on {outcome!r} is not identified: {estimand.reason}",
+                    column=treatment,
+                    advice="Measure a column that closes the path, or pass adjust_for=.",
+                )
+            return self._keep(
+                "effect", estimate(self.df, estimand, refute=refute, **options), **said
+            )
+        from .effects.over_graphs import effects_over_graphs
+
+        found = effects_over_graphs(
+            self.df, self._dags(over == "graphs"), treatment, outcome, **options
+        )
+        return self._keep("effect", found, over=over, **said)
+
+    # -- plans -------------------------------------------------------------------------------
+
+    def scm(self) -> StructuralCausalModel:
+        """The structural causal model of the study's DAG, fitted once."""
+        if not self.graph.is_dag:
+            raise GraphError(
+                f"a causal model needs a DAG, the study's graph is a {self.graph.kind}",
+                advice="Set study.graph to one of study.graph.members(), or add knowledge.",
+            )
+        return self._fitted(self.graph)
+
+    def recourse(
+        self,
+        rows: pd.DataFrame | str | Sequence[Hashable],
+        *,
+        target: Any,
+        model: Any = None,
+        method: RecourseMethod | None = None,
+        **problem: Any,
+    ) -> Recommendations:
+        """The smallest changes that bring people across a threshold.
+
+        Without ``model`` the question is about the world: act on columns, let everything
+        downstream follow through the causal model, bring the outcome across. With ``model`` it is
+        about that model's decision.
+
+        Args:
+            rows: The people: a table, labels of the study's rows, or a condition such as
+                ``"progression > 200"``.
+            target: In the world a condition on the outcome, ``"progression < 150"``; for a model
+                see :class:`~workbench.recourse.RecourseProblem` (its default is None).
+            model: A fitted model whose decision is to change.
+            method: How to search; exact where the structure permits, else a search.
+            **problem: Further arguments of :class:`~workbench.recourse.RecourseProblem`.
+
+        Returns:
+            One recommendation per person; where the graph is a class of DAGs, ``validity`` is the
+            share of DAGs under which it works.
+        """
+        from .recourse.over_graphs import recommend_over_graphs
+        from .recourse.problem import RecourseProblem
+
+        people = self._rows(rows)
+        common = {"schema": self.schema.select(self._variables()), "data": self.df, **problem}
+        if model is not None:
+            problems = [(RecourseProblem(model, target=target, **common), 1.0)]
+            said = {"model": type(model).__name__, "target": target}
+        else:
+            outcome, side = self._threshold(target)
+            common["schema"] = self.schema
+            problems = [
+                (RecourseProblem.in_world(self._fitted(dag), outcome, **side, **common), weight)
+                for dag, weight in self._dags()
+            ]
+            said = {"target": str(target)}
+        found = recommend_over_graphs(problems, people, method)
+        if isinstance(rows, str):
+            said["rows"] = rows
+        elif not isinstance(rows, pd.DataFrame):
+            said["rows"] = list(rows)
+        return self._keep("recourse", found, **said)
+
+    # -- diagnosis ---------------------------------------------------------------------------
+
+    def diagnose(
+        self,
+        window: pd.DataFrame | str | Hashable | Sequence[Hashable],
+        target: str,
+        *,
+        method: Diagnoser | None = None,
+    ) -> Ranking:
+        """Which columns are to blame for an unusual value of ``target``.
+
+        Args:
+            window: The unusual rows: a table of their own, or a label, labels or a condition on
+                the study's rows, which are then left out of what counts as usual.
+            target: The column that is unusual.
+            method: A diagnosis method; counterfactual attribution by default.
+
+        Returns:
+            A ranking; where the graph is a class of DAGs, over all of them.
+        """
+        from .diagnosis.counterfactual_attribution import CounterfactualAttribution
+        from .diagnosis.incident import Incident
+        from .diagnosis.over_graphs import rank_over_graphs
+        from .diagnosis.system import System
+
+        if isinstance(window, pd.DataFrame):
+            odd, usual = window, self.df
+        else:
+            labels = [window] if _is_label(window, self.df) else window
+            odd = self._rows(labels)
+            usual = self.df.drop(index=odd.index)
+        method = method or CounterfactualAttribution(random_state=integer(self._seed("diagnose")))
+        incident = Incident(odd, target)
+        nodes = [n for n in self.graph.observed if n in usual.columns]
+        rankings = []
+        for dag, weight in self._dags():
+            system = System(dag, usual[nodes], schema=self.schema.select(nodes))
+            rankings.append(
+                (type(method)(**method.get_params()).fit(system).rank(incident), weight)
+            )
+        said = {} if isinstance(window, pd.DataFrame) else {"rows": _plain(window)}
+        return self._keep("diagnose", rank_over_graphs(rankings), target=target, **said)
+
+    # -- report ------------------------------------------------------------------------------
+
+    def latest(self, kind: str) -> Any:
+        """The last answer of a kind (``"check"``, ``"falsify"``, ...); asked now if there is none.
+
+        Asking here keeps no record, so that a report repeats the questions of the user only.
+        """
+        for answer in reversed(self.answers):
+            if answer.kind == kind:
+                return answer.result
+        result = getattr(self, kind)()
+        self.answers.pop()
+        return result
+
+    def memo(self, title: str | None = None) -> Memo:
+        """The decision memo of everything asked so far."""
+        from .study_memo import compose
+
+        return compose(self, title)
+
+    def report(self, path: str | Path, title: str | None = None, force: bool = False) -> Path:
+        """Write the decision memo: one HTML file that needs no network.
+
+        Raises:
+            FileExistsError: The file exists and ``force`` is not set.
+        """
+        from .report.memo import write_memo
+
+        return write_memo(self.memo(title), path, force)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """A study from a study file, with its questions asked; see ``workbench run``."""
+        from .study_file import run
+
+        return run(path, report=False)[0]
+
+    def to_toml(self, path: str | Path, table: str | Path, force: bool = False) -> Path:
+        """Write the study as a small TOML file that :meth:`from_toml` runs again.
+
+        Args:
+            path: The file to write.
+            table: Where the table lies, relative to the file, or ``dataset:name``.
+            force: Replace an existing file.
+        """
+        from .study_file import write
+
+        return write(self, path, table, force)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _keep(self, kind: str, result: Any, **asked: Any) -> Any:
+        self.answers.append(Answer(kind, result, {k: v for k, v in asked.items() if v is not None}))
+        return result
+
+    def _seed(self, kind: str) -> np.random.SeedSequence:
+        """One seed per kind of question, whatever was asked before."""
+        kinds = ("effect", "scm", "recourse", "diagnose")
+        return spawn(self.random_state, 2 + len(kinds))[2 + kinds.index(kind)]
+
+    def _variables(self) -> list[str]:
+        return [n for n in self.schema.variables if n in self.df.columns]
+
+    def _dags(self, over_ensemble: bool = False) -> list[tuple[CausalGraph, float]]:
+        """The DAGs to ask, with weights that sum to one: never one silently for a class."""
+        if over_ensemble and self.ensemble is not None:
+            return self.ensemble.members()
+        found = self.graph.members(limit=MEMBERS + 1)
+        if len(found) > MEMBERS:
+            warn(
+                "members-cut",
+                f"the graph stands for more than {MEMBERS} DAGs; the first {MEMBERS} were asked",
+            )
+            found = found[:MEMBERS]
+        return [(dag, 1 / len(found)) for dag in found]
+
+    def _fitted(self, dag: CausalGraph) -> StructuralCausalModel:
+        if dag not in self._models:
+            from .scm.model import StructuralCausalModel
+
+            model = StructuralCausalModel(dag, schema=self.schema, random_state=self._seed("scm"))
+            self._models[dag] = model.fit(self.df)
+        return self._models[dag]
+
+    def _rows(self, rows: Any) -> pd.DataFrame:
+        if isinstance(rows, pd.DataFrame):
+            return rows
+        if isinstance(rows, str):
+            chosen = self.df[condition.rows(self.df, rows)]
+            if not len(chosen):
+                raise QuestionError("no row fulfils the condition", value=rows)
+            return chosen
+        labels = list(rows)
+        if len(labels) == len(self.df) and all(isinstance(v, bool | np.bool_) for v in labels):
+            return self.df[np.asarray(labels, dtype=bool)]
+        for label in labels:
+            if label not in self.df.index:
+                raise QuestionError(
+                    "is not the label of a row",
+                    value=label,
+                    advice=did_you_mean(label, self.df.index[:1000]),
+                )
+        return self.df.loc[labels]
+
+    def _threshold(self, target: Any) -> tuple[str, dict[str, float]]:
+        """``"progression < 150"`` -> ("progression", {"below": 150.0})."""
+        if not isinstance(target, str):
+            raise QuestionError(
+                "the target in the world is a condition, e.g. 'progression < 150'", value=target
+            )
+        parts = condition.parse(target, self.df.columns)
+        if len(parts) != 1 or parts[0].operator not in ("<", "<=", ">", ">="):
+            raise QuestionError(
+                "the target must be one condition with <, <=, > or >=", value=target
+            )
+        side = "below" if parts[0].operator.startswith("<") else "above"
+        if isinstance(parts[0].value, bool | str):
+            raise QuestionError("the target's threshold must be a number", value=target)
+        return parts[0].column, {side: float(parts[0].value)}
+
+
+class Answer:
+    """A question as it was asked, with its result.
+
+    Attributes:
+        kind: Name of the method of :class:`Study`.
+        result: What it returned.
+        asked: Its arguments.
+    """
+
+    def __init__(self, kind: str, result: Any, asked: Mapping[str, Any]):
+        self.kind, self.result, self.asked = kind, result, dict(asked)
+
+
+def _is_label(window: Any, df: pd.DataFrame) -> bool:
+    return pd.api.types.is_hashable(window) and window in df.index
+
+
+def _plain(window: Any) -> Any:
+    if isinstance(window, str) or not isinstance(window, Iterable):
+        return window
+    return list(window)

@@ -1,0 +1,203 @@
+"""What a study has found, as a decision memo."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from .core.results import number
+from .effects.over_graphs import EffectsOverGraphs
+from .report.memo import Card, Memo, Section
+from .study_file import to_text
+
+if TYPE_CHECKING:
+    from .effects.effect_estimate import EffectEstimate
+    from .graph.causal_graph import CausalGraph
+    from .recourse.recommendations import Recommendations
+    from .study import Answer, Study
+
+_LIBRARIES = ("workbench", "numpy", "pandas", "scikit-learn", "torch", "econml", "dowhy")
+_MOST_PEOPLE = 3
+
+
+def compose(study: Study, title: str | None = None) -> Memo:
+    """The memo: answers first, then the data, the graph, each question, how to reproduce."""
+    questions = [a for a in study.answers if a.kind in ("effect", "recourse", "diagnose")]
+    sections = [_data(study)]
+    if study.has_graph:
+        sections.append(_graph(study))
+    makers = {"effect": _effect, "recourse": _recourse, "diagnose": _diagnosis}
+    leads = {
+        "effect": "What changes if we act, on average. Each number rests on the graph above.",
+        "recourse": "The smallest change that is enough, person by person.",
+        "diagnose": "Which columns made an unusual record unusual.",
+    }
+    headings = {"effect": "Effects", "recourse": "What to do", "diagnose": "Why it is unusual"}
+    for kind, make in makers.items():
+        cards = [card for a in questions if a.kind == kind for card in make(a, study)]
+        if cards:
+            sections.append(Section(headings[kind], leads[kind], tuple(cards)))
+    answers = [_answer(a) for a in questions] or [study.latest("check").summary()]
+    return Memo(title or "Study", tuple(answers), tuple(sections), _reproduce(study))
+
+
+def _answer(answer: Answer) -> str:
+    verdict = answer.result.verdict() if answer.kind == "effect" else ""
+    return f"{answer.result.summary()} {verdict}".strip()
+
+
+def _data(study: Study) -> Section:
+    report = study.latest("check")
+    card = Card.of("What is odd about the table", report, rows=10)
+    fields = ["kind", "role", "unit", "actionable"]
+    columns = study.schema.to_frame()[fields]
+    shown = columns.loc[:, columns.notna().any()].astype(object).where(columns.notna(), None)
+    shown.index.name = "column"
+    lead = f"{len(study.df):,} rows and {len(study.df.columns)} columns."
+    return Section("The data", lead, (card, Card("What the columns mean", table=shown, rows=30)))
+
+
+def _graph(study: Study) -> Section:
+    graph, ensemble = study.graph, study.ensemble
+    learned = any(a.kind == "discover" for a in study.answers)
+    lead = "Learned from the table" if learned else "Drawn by the user"
+    weights = None
+    if ensemble is not None:
+        lead += f"; the width of a line is the share of {ensemble.info['n_boot']} resamples with it"
+        weights = {
+            (u, v): ensemble.edge_confidence(u, v, "any")
+            for u, v, *_ in graph.edges
+            if u in ensemble.nodes and v in ensemble.nodes
+        }
+    size = (6.4, min(2.2 + 0.42 * len(graph.nodes), 9))
+    cards = [
+        Card(
+            f"The graph ({_kind(graph)})",
+            draw=lambda ax: graph.plot(ax=ax, weights=weights),
+            size=size,
+            sentence=str(graph.info.get("explanation", "")),
+        )
+    ]
+    if ensemble is not None:
+        cards.append(Card.of("How stable its edges are", ensemble, rows=15, how={}))
+    falsification = study.latest("falsify")
+    drawn = falsification.plot if len(falsification.implied) > 4 else None
+    cards.append(
+        Card.of("Does the table contradict it", falsification, rows=6, draw=drawn, size=(5, 3))
+    )
+    assumed = (
+        "Every effect and plan below assumes that no edge and no common cause is missing here. "
+        "No table can confirm that."
+    )
+    return Section("The graph", f"{lead}. {assumed}", tuple(cards))
+
+
+def _kind(graph: CausalGraph) -> str:
+    words = {
+        "dag": "every direction is decided",
+        "cpdag": "undirected edges: the data can't tell the direction",
+        "mpdag": "undirected edges: data and knowledge can't tell the direction",
+        "admg": "double arrows: hidden common causes",
+        "pag": "circles: either mark",
+    }
+    return f"{graph.kind}, {words[graph.kind]}"
+
+
+def _effect(answer: Answer, study: Study) -> list[Card]:
+    result = answer.result
+    heading = f"{result.treatment} → {result.outcome}"
+    rows = len(result.to_frame())
+    card = Card.of(heading, result, draw=result.plot, size=(6.4, 1.3 + 0.35 * rows))
+    if isinstance(result, EffectsOverGraphs):
+        return [card]
+    return [replace(card, table=card.table if rows > 1 else None), *_conditions(heading, result)]
+
+
+def _conditions(heading: str, result: EffectEstimate) -> list[Card]:
+    cards = []
+    if result.overlap is not None:
+        cards.append(
+            Card.of(
+                f"{heading}: are comparable rows compared",
+                result.overlap,
+                draw=result.overlap.plot,
+                rows=8,
+            )
+        )
+    if result.refutations is not None:
+        cards.append(Card.of(f"{heading}: attempts to refute it", result.refutations))
+    if result.hidden_confounding is not None:
+        cards.append(Card.of(f"{heading}: a hidden confounder", result.hidden_confounding))
+    return cards
+
+
+def _recourse(answer: Answer, study: Study) -> list[Card]:
+    result: Recommendations = answer.result
+    frame = result.to_frame()
+    acted = [c for c in result.acted.columns if result.acted[c].any()]
+    columns = ["status", "cost", "validity", *acted, "score", "score_after"]
+    table = frame[[c for c in columns if c in frame.columns]]
+    table.index.name = table.index.name or "row"
+    cards = [Card.of(f"Plans: {result.target}", result, table=table, rows=8)]
+    found = result.outcomes.index[(result.status == "found").to_numpy()]
+    for label in found[:_MOST_PEOPLE]:
+        rows = int((result.changes()["person"] == label).sum())
+        cards.append(
+            Card(
+                f"Row {label}",
+                sentence=result.explain(label),
+                draw=lambda ax, label=label: result.plot(label, ax=ax),
+                size=(6.4, 1.1 + 0.36 * rows),
+            )
+        )
+    return cards
+
+
+def _diagnosis(answer: Answer, study: Study) -> list[Card]:
+    result = answer.result
+    bars = int(result.table["score"].notna().sum())
+    return [
+        Card.of(
+            f"{result.target} at row {result.row}",
+            result,
+            draw=result.plot,
+            size=(6.4, 1.2 + 0.32 * min(bars, 15)),
+            rows=8,
+        )
+    ]
+
+
+def _reproduce(study: Study) -> dict[str, str]:
+    found = {
+        "seed": str(study.random_state),
+        "hash of the table": data_hash(study.df),
+        "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
+    }
+    return {**found, "study file": to_text(study, "table.csv")}
+
+
+def _versions() -> list[str]:
+    out = []
+    for name in _LIBRARIES:
+        try:
+            out.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def data_hash(df: pd.DataFrame) -> str:
+    """A short hash of a table's names and values."""
+    digest = hashlib.sha256(repr(list(map(str, df.columns))).encode())
+    plain = df.astype({c: "object" for c in df.columns if df[c].dtype == "category"})
+    digest.update(pd.util.hash_pandas_object(plain.map(_text), index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _text(value: object) -> str:
+    return number(value, 17) if isinstance(value, float) else str(value)
