@@ -75,7 +75,7 @@ class ExactRecourse(RecourseMethod):
             ) from error
         self._effects = None
         if problem.world is not None:
-            people = problem.data if problem.data is not None else problem._probes()
+            people = problem.probes() if problem.data is None else problem.data
             self._effects = LinearWorld.of(problem, people).weights
         self.weights_ = self._model.weights.copy()
 

@@ -12,6 +12,8 @@ from .problem import RecourseProblem
 _HALVINGS = 24
 _HAIR = 1e-10
 _FAR = 30.0
+_TRADED = 6
+_STEPS = np.array([-1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0])
 _STRETCH = (1.5, 3.0, 8.0)
 
 
@@ -36,16 +38,21 @@ def shorten(
     mask: np.ndarray,
     values: np.ndarray,
     halvings: int = _HALVINGS,
+    only: int | None = None,
 ) -> np.ndarray:
     """Values moved as far back toward the person as the target allows, by bisection.
 
-    All numbers of a row go back together; levels stay. Rows must be feasible, and stay so.
+    All numbers of a row go back together, or ``only`` one; levels stay. Rows must be feasible,
+    and stay so.
     """
     near, far = np.zeros(len(x)), np.ones(len(x))
     best = values.copy()
     for _ in range(halvings):
         middle = 0.5 * (near + far)
         tried = _between(problem, x, values, middle)
+        if only is not None:
+            moved, tried = tried[:, only], values.copy()
+            tried[:, only] = moved
         good = feasible(problem, x, mask, tried)
         best[good] = tried[good]
         far, near = np.where(good, middle, far), np.where(good, near, middle)
@@ -193,11 +200,64 @@ def _ends(
 def polish(
     problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shorten, exchange levels, prune and trim feasible rows."""
+    """Shorten, exchange levels, prune, trade and trim feasible rows."""
     values = shorten(problem, x, mask, values)
     mask, values = exchange(problem, x, mask, values)
     mask, values = prune(problem, x, mask, values)
+    mask, values = trade(problem, x, mask, values)
     return mask, trim(problem, x, mask, values)
+
+
+def trade(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move one number a little and another as far as is then needed, for every pair of numbers.
+
+    Walks along the boundary, where neither alone can get cheaper. Only for up to six numbers.
+    Rows must be feasible, and stay so.
+    """
+    mask, values = mask.copy(), values.copy()
+    numbers = np.flatnonzero(problem.movable & ~problem.space.discrete & ~problem.space.integer)
+    if not 1 < len(numbers) <= _TRADED:
+        return mask, values
+    for steps in (_STEPS, 0.1 * _STEPS):
+        for first in numbers:
+            for other in numbers:
+                if other != first:
+                    _trade(problem, x, mask, values, first, other, steps)
+    return mask, values
+
+
+def _trade(
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    first: int,
+    other: int,
+    steps: np.ndarray,
+) -> None:
+    rows = np.flatnonzero(mask[:, other] & (values[:, other] != x[:, other]))
+    many = np.repeat(rows, len(steps))
+    start, tried, acted = x[many], values[many].copy(), mask[many].copy()
+    low, high = problem.reach(start)
+    tried[:, first] += np.tile(steps, len(rows)) * problem.cost.scale[first]
+    tried = np.clip(tried, low, high)
+    acted[:, first] = True
+    if problem.max_changes is not None:
+        acted[:, first] = mask[many, first] | (mask[many].sum(axis=1) < problem.max_changes)
+        tried[~acted[:, first], first] = start[~acted[:, first], first]
+    # The other may go a scale further than it went, which is then taken back as far as possible.
+    end = tried[:, other] + np.sign(tried[:, other] - start[:, other]) * problem.cost.scale[other]
+    tried[:, other] = np.clip(end, low[:, other], high[:, other])
+    good = feasible(problem, start, acted, tried)
+    start, tried, acted, at = start[good], tried[good], acted[good], many[good]
+    best = shorten(problem, start, acted, tried, only=other)
+    spent = problem.cost(start, acted, best)
+    order = np.lexsort((spent, at))
+    lead = order[np.r_[True, at[order][1:] != at[order][:-1]]] if len(order) else order
+    lead = lead[spent[lead] < problem.cost(x, mask, values)[at[lead]]]
+    mask[at[lead]], values[at[lead]] = acted[lead], best[lead]
 
 
 def finish(
