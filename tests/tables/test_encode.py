@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from workbench import CausalWarning, Schema, load, save
 from workbench.core.errors import DataError, ParameterError
 from workbench.tables.encode import Encoder
+from workbench.tables.gate import table
 
 
 def test_columns_and_scales(people):
@@ -137,3 +138,14 @@ def test_two_hundred_thousand_rows_take_seconds():
     start = time.perf_counter()
     Encoder(max_levels=20).fit_transform(df)
     assert time.perf_counter() - start < 5
+
+
+def test_arrays_are_encoded_as_tables_are(people):
+    encoder = Encoder().fit(people)
+    encoded = encoder.transform(people)
+    clean = table(people, schema=encoder.schema_).frame
+    for block in encoder.blocks_:
+        column = clean[block.feature.name]
+        values = column if block.feature.is_numeric else column.cat.codes
+        part = encoder.encode_values(block.feature.name, values.to_numpy())
+        np.testing.assert_array_equal(part, encoded[:, block.columns])

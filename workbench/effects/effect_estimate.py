@@ -13,6 +13,7 @@ from ..core.results import Result, interval, number
 from ..core.saving import saveable
 from .overlap import Overlap
 from .refute import Refutations
+from .sensitivity import HiddenConfounding, robustness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,6 +96,14 @@ class EffectEstimate(Result):
     def ess(self) -> tuple[float, ...] | None:
         """Effective rows per arm (or of the dose)."""
         return None if self.overlap is None else self.overlap.ess
+
+    @property
+    def hidden_confounding(self) -> HiddenConfounding | None:
+        """How strong a hidden confounder must be; None where that has no meaning (instruments,
+        no standard error)."""
+        if self.target == "LATE" or not self.se > 0:
+            return None
+        return robustness(self.value, self.se, self.n, self.alpha)
 
     def contrast(self) -> str:
         """The contrast as text, with the treatment's unit."""

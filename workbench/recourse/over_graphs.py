@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..core.errors import QuestionError, recording, warn
+from ..core.errors import ParameterError, QuestionError, recording, warn
 from .exact import ExactRecourse
 from .growing_spheres import GrowingSpheres
 from .method import FOUND, RecourseMethod
@@ -110,7 +110,7 @@ def _default(problem: RecourseProblem) -> RecourseMethod:
     for method in (ExactRecourse(), Wachter(), GrowingSpheres()):
         try:
             return method.fit(problem)
-        except QuestionError as error:
+        except (QuestionError, ParameterError) as error:
             refused = error
     raise refused
 

@@ -15,6 +15,7 @@ from .parents import Parents
 from .regressors import BoostedLevels, Foreign, Logit
 
 CLASSIFIERS = {"linear": Logit, "boosting": BoostedLevels}
+MAX_BOOSTED = 20  # levels; every round grows a tree per level
 
 
 @saveable
@@ -78,7 +79,9 @@ class GumbelMax(Parameterised):
         given = self.classifier
         if not isinstance(given, str):
             return {type(given).__name__: lambda: Foreign(given, k)}
-        names = list(CLASSIFIERS) if given == "auto" else [given]
+        names = [given]
+        if given == "auto":
+            names = list(CLASSIFIERS) if k <= MAX_BOOSTED else ["linear"]
         return {name: lambda name=name: CLASSIFIERS[name](k) for name in names}
 
     def log_probabilities(self, parents: Parents) -> np.ndarray:
