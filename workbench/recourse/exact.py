@@ -76,8 +76,12 @@ class ExactRecourse(RecourseMethod):
         self._effects = None
         if problem.world is not None:
             people = problem.probes() if problem.data is None else problem.data
-            self._effects = LinearWorld.of(problem, people).weights
+            self._effects = LinearWorld.of(problem, people)
         self.weights_ = self._model.weights.copy()
+
+    @property
+    def _weights(self) -> np.ndarray | None:
+        return None if self._effects is None else self._effects.weights
 
     def _state(self) -> dict:
         return {"time_limit": self.time_limit, "problem": getattr(self, "problem_", None)}
@@ -105,7 +109,7 @@ class ExactRecourse(RecourseMethod):
         problem, margin, bound = self.problem_, _FIRST_MARGIN, None
         nothing = np.zeros(len(x), dtype=bool), x
         while margin <= _LAST_MARGIN:
-            plan = _Plan(problem, self._model, self._effects, x, margin)
+            plan = _Plan(problem, self._model, self._weights, x, margin)
             solution = plan.program.solve(self.time_limit)
             if solution.status == "infeasible":
                 word, reason = self._why_not(x)
@@ -116,7 +120,7 @@ class ExactRecourse(RecourseMethod):
             # The first programme is the question itself; later ones ask for more.
             bound = max(solution.bound, 0.0) if bound is None else bound
             mask, values = plan.action(solution.values)
-            state = problem.apply(x[None], mask[None], values[None])
+            state = (self._effects or problem).apply(x[None], mask[None], values[None])
             if problem.accepts(problem.score(state))[0]:
                 over = problem.budget is not None and bound > problem.budget * (1 + 1e-6)
                 if not over:
@@ -130,7 +134,7 @@ class ExactRecourse(RecourseMethod):
 
     def _why_not(self, x: np.ndarray) -> tuple[str, str]:
         """Tell an unreachable score from rules that contradict each other."""
-        free = _Plan(self.problem_, None, self._effects, x, 0.0)
+        free = _Plan(self.problem_, None, self._weights, x, 0.0)
         if free.program.solve(self.time_limit).status == "infeasible":
             return INFEASIBLE, "no permitted action satisfies the constraints"
         return INFEASIBLE, "no permitted action reaches the target"
@@ -255,10 +259,10 @@ class _Plan:
         program.row({change: 1.0, act: most}, high=rise + most)
         program.row({change: 1.0, act: -most}, low=-fall - most)
         if problem.space.integer[j]:
-            raise ParameterError(
-                f"{problem.space.names[j]!r} is a count with causes",
-                column="graph_or_scm",
-                advice="Make it continuous, or use GrowingSpheres.",
+            raise QuestionError(
+                "is a count with causes, which no linear model gives whole numbers",
+                column=problem.space.names[j],
+                advice="Make it continuous in the schema, or use GrowingSpheres.",
             )
         self.place[problem.space.slots[j].start] = {change: 1.0}
         self._shifts[j] = shift
