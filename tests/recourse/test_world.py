@@ -186,6 +186,27 @@ def test_holding_at_todays_value_is_an_action():
         assert "hold m at" in plan.explain(people.index[0])
 
 
+def test_what_can_not_move_can_still_be_held():
+    # m is at its upper bound and would be pushed beyond it: the only way is to hold it there.
+    graph = CausalGraph(["a", "m", "y"], [("a", "m"), ("a", "y")])
+    scm = Additive(graph, {"m": lambda d: d["a"], "y": lambda d: -d["a"]})
+    schema = Schema(
+        [
+            Feature("a", bounds=(-9, 9)),
+            Feature("m", bounds=(-9, 2), actionable="increase"),
+            Feature("y", actionable=False),
+        ]
+    )
+    person = pd.DataFrame({"a": [0.5], "m": [2.0], "y": [1.0]})
+    scale = {"a": 1.0, "m": 1.0}
+    problem = RecourseProblem.in_world(scm, "y", below=-2, schema=schema, scale=scale)
+    for method in (ExactRecourse(), GrowingSpheres(), Wachter()):
+        plan = method.fit(problem).recommend(person, progress=False)
+        assert plan.status.tolist() == ["found"], method
+        assert plan.changes()["kind"].tolist() == ["act", "hold", "follows"]
+        assert plan.outcomes["cost"].iloc[0] == pytest.approx(3, rel=1e-6)
+
+
 def test_a_models_decision_can_be_changed_through_causes():
     from sklearn.linear_model import LogisticRegression
 
@@ -317,6 +338,7 @@ def test_two_actions_are_as_good_as_a_fine_grid(diabetes):
 def test_a_graph_with_data_is_fitted(diabetes):
     df, _, schema = diabetes
     graph = CausalGraph(["bmi", "bp", "s5"], [("bmi", "bp"), ("bmi", "s5"), ("bp", "s5")])
+    schema = schema.select(graph.nodes)
     problem = RecourseProblem(
         lambda d: -d["s5"], schema=schema, data=df, graph_or_scm=graph, target={"above": -4.5}
     )

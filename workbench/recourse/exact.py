@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -144,8 +145,11 @@ class ExactRecourse(RecourseMethod):
 class _Plan:
     """The program of one person.
 
-    ``place[c]`` are the terms that give the change of design column c, in scaled units for
-    numbers; every piece speaks about these changes only.
+    Attributes:
+        place: Design column -> terms that give its change, in scaled units for numbers; every
+            piece speaks about these changes only, so that other models are other pieces.
+        acts: Feature -> the 0/1 variable that says whether it is acted on, where that matters.
+        shifts: Feature with causes -> how far an action takes it from where they put it.
     """
 
     problem: RecourseProblem
@@ -156,6 +160,7 @@ class _Plan:
     program: Program = field(default_factory=Program)
     place: dict[int, Terms] = field(default_factory=dict)
     acts: dict[int, int] = field(default_factory=dict)
+    shifts: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problem = self.problem
@@ -164,7 +169,11 @@ class _Plan:
         self.counts = problem.cost.norm == "l0" or problem.max_changes is not None
         self.largest = self.program.variable(cost=1.0) if problem.cost.norm == "linf" else None
         for j in range(len(self.x)):
-            if problem.movable[j] and low[j] < high[j]:
+            if not problem.movable[j]:
+                continue
+            if self._is_caused(j):  # also where it can't move: it can still be held
+                self._caused_number(j)
+            elif low[j] < high[j]:
                 self._level(j) if problem.space.discrete[j] else self._number(j)
         if self.effects is not None:
             self._causes()
@@ -194,9 +203,6 @@ class _Plan:
         problem, program = self.problem, self.program
         scale, slot = problem.cost.scale[j], problem.space.slots[j].start
         rise, fall = (self.high[j] - self.x[j]) / scale, (self.x[j] - self.low[j]) / scale
-        if self.effects is not None and self._is_caused(j):
-            self._caused_number(j, rise, fall)
-            return
         up, down = program.variable(high=rise), program.variable(high=fall)
         self._charge(dict.fromkeys((up, down), problem.cost.weights[j]))
         self.place[slot] = {up: 1.0, down: -1.0}
@@ -243,18 +249,28 @@ class _Plan:
     # -- causes ----------------------------------------------------------------------------
 
     def _is_caused(self, j: int) -> bool:
-        return bool(np.any(self.effects[j] != 0))
+        return self.effects is not None and bool(np.any(self.effects[j] != 0))
 
-    def _caused_number(self, j: int, rise: float, fall: float) -> None:
+    def _legal_change(self, j: int) -> tuple[float, float]:
+        """How far a feature's causes may take it, in its scale."""
+        problem, scale = self.problem, self.problem.cost.scale[j]
+        if problem.fixed[j]:
+            return 0.0, 0.0
+        down, up = problem.floor[j] - self.x[j], problem.ceiling[j] - self.x[j]
+        return min(down / scale, 0.0), max(up / scale, 0.0)
+
+    def _caused_number(self, j: int) -> None:
         """A number with causes: charged for its whole change, but only when it is acted on."""
         problem, program, act = self.problem, self.program, self._act(j)
+        scale = problem.cost.scale[j]
+        rise, fall = (self.high[j] - self.x[j]) / scale, (self.x[j] - self.low[j]) / scale
         charged, shift = program.variable(), program.variable(-np.inf)
-        change = program.variable(-np.inf)
-        most = self._finite(j, max(rise, fall, 0.0)) + self._travel(j)
+        change = program.variable(*self._legal_change(j))
+        most = self._finite(j, max(rise, fall, 0.0)) + self._spans[j]
         self._charge({charged: problem.cost.weights[j]})
         for sign in (1.0, -1.0):
             program.row({charged: 1.0, change: -sign, act: -most}, low=-most)
-            program.row({shift: sign, act: -(most + self._travel(j))}, high=0.0)
+            program.row({shift: sign, act: -(most + self._spans[j])}, high=0.0)
         # When acted on, the new value is within reach; otherwise it goes where its causes say.
         program.row({change: 1.0, act: most}, high=rise + most)
         program.row({change: 1.0, act: -most}, low=-fall - most)
@@ -265,31 +281,20 @@ class _Plan:
                 advice="Make it continuous in the schema, or use GrowingSpheres.",
             )
         self.place[problem.space.slots[j].start] = {change: 1.0}
-        self._shifts[j] = shift
+        self.shifts[j] = shift
 
-    @property
-    def _shifts(self) -> dict[int, int]:
-        return self.__dict__.setdefault("_shift_of", {})
-
-    def _travel(self, j: int) -> float:
-        """How far the causes of j can move it, in its scale."""
-        return float(self._spans[j])
-
-    @property
+    @cached_property
     def _spans(self) -> np.ndarray:
         """Largest possible change of every feature, in its scale, from ranges and effects."""
-        if "_span" not in self.__dict__:
-            scale = self.problem.cost.scale
-            own = np.maximum(self.high - self.x, self.x - self.low) / scale
-            own = np.where(self.problem.movable, own, 0.0)
-            for j in np.flatnonzero(~np.isfinite(own)):
-                self._finite(j, own[j])
-            strength = np.abs(self.effects) * scale[None, :] / scale[:, None]
-            total = own.copy()
-            for _ in range(len(own)):  # along ever longer paths; a DAG ends
-                total = np.maximum(total, own + strength @ total)
-            self.__dict__["_span"] = total
-        return self.__dict__["_span"]
+        scale, movable = self.problem.cost.scale, self.problem.movable
+        own = np.where(movable, np.maximum(self.high - self.x, self.x - self.low) / scale, 0.0)
+        for j in range(len(own)):
+            self._finite(j, own[j])
+        strength = np.abs(self.effects) * scale[None, :] / scale[:, None]
+        total = own.copy()
+        for _ in range(len(own)):  # along ever longer paths; a DAG ends
+            total = np.maximum(total, own + strength @ total)
+        return total
 
     def _causes(self) -> None:
         """``change_j = sum_k W_jk change_k (+ shift_j)`` for every feature with causes."""
@@ -299,13 +304,7 @@ class _Plan:
                 continue
             slot = problem.space.slots[j].start
             if slot not in self.place:
-                floor, ceiling = problem.floor[j] - self.x[j], problem.ceiling[j] - self.x[j]
-                free = self.program.variable(-np.inf)
-                if problem.fixed[j]:
-                    floor = ceiling = 0.0
-                self.program.lows[free] = min(floor / scale[j], 0.0)
-                self.program.highs[free] = max(ceiling / scale[j], 0.0)
-                self.place[slot] = {free: 1.0}
+                self.place[slot] = {self.program.variable(*self._legal_change(j)): 1.0}
         for j in range(len(self.x)):
             if not self._is_caused(j):
                 continue
@@ -314,8 +313,8 @@ class _Plan:
                 for variable, c in self.place.get(problem.space.slots[k].start, {}).items():
                     weight = self.effects[j, k] * scale[k] / scale[j]
                     terms[variable] = terms.get(variable, 0.0) - weight * c
-            if j in self._shifts:
-                terms[self._shifts[j]] = -1.0
+            if j in self.shifts:
+                terms[self.shifts[j]] = -1.0
             self.program.row(terms, 0.0, 0.0)
 
     # -- conditions ------------------------------------------------------------------------
@@ -377,11 +376,11 @@ class _Plan:
                 if changes[picked] > 0.5:
                     values[j], mask[j] = picked, True
                 continue
-            acted = j not in self._shifts or solution[self.acts[j]] > 0.5
+            acted = j not in self.shifts or solution[self.acts[j]] > 0.5
             value = self.x[j] + changes[0] * problem.cost.scale[j]
             value = np.rint(value) if space.integer[j] and abs(changes[0]) > 1e-7 else value
             moved = abs(value - self.x[j]) > 1e-9 * problem.cost.scale[j]
             if moved and acted:
                 values[j] = float(np.clip(value, self.low[j], self.high[j]))
-            mask[j] = acted and (moved or j in self._shifts)
+            mask[j] = acted and (moved or j in self.shifts)
         return mask, values

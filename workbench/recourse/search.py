@@ -254,8 +254,7 @@ def _trade(
     start, tried, acted, at = start[good], tried[good], acted[good], many[good]
     best = shorten(problem, start, acted, tried, only=other)
     spent = problem.cost(start, acted, best)
-    order = np.lexsort((spent, at))
-    lead = order[np.r_[True, at[order][1:] != at[order][:-1]]] if len(order) else order
+    lead = first_of_each(at, spent)
     lead = lead[spent[lead] < problem.cost(x, mask, values)[at[lead]]]
     mask[at[lead]], values[at[lead]] = acted[lead], best[lead]
 
@@ -321,3 +320,14 @@ def snap(problem: RecourseProblem, x: np.ndarray, values: np.ndarray) -> np.ndar
     # A person's own fractional count is a limit that rounding may have been clipped to.
     odd = whole & (values != np.rint(values))
     return np.where(odd, x, values)
+
+
+def ranks(size: np.ndarray) -> np.ndarray:
+    """Rank of each column within its row, the largest first."""
+    return np.argsort(np.argsort(-size, axis=1, kind="stable"), axis=1, kind="stable")
+
+
+def first_of_each(group: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """Positions of the cheapest member of each group."""
+    order = np.lexsort((cost, group))
+    return order[np.diff(group[order], prepend=-1) != 0]

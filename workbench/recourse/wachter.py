@@ -11,7 +11,8 @@ from ..core.errors import ParameterError
 from ..core.saving import saveable
 from .method import Actions, RecourseMethod, Status
 from .problem import RecourseProblem
-from .search import feasible, finish, snap
+from .search import feasible, finish, ranks, snap
+from .space import Space
 from .structure import inverse_link
 
 _ROWS = 20_000
@@ -83,7 +84,7 @@ class Wachter(RecourseMethod):
         if problem.max_changes is not None and problem.world is None:
             # Once more with only the features that moved most.
             moved = problem.cost.moves(start, self._last)
-            narrow = pattern & (_ranks(moved) < problem.max_changes)
+            narrow = pattern & (ranks(moved) < problem.max_changes)
             again = self._descend(start, narrow)
             better = again[0] < best
             best[better], mask[better], values[better] = (a[better] for a in again)
@@ -166,7 +167,7 @@ class Wachter(RecourseMethod):
                 worth[:, j] = np.abs(steep * (codes[:, j] - start[:, j]))
         keep = pattern
         if problem.max_changes is not None and problem.world is None:
-            keep = keep & (_ranks(worth) < problem.max_changes)
+            keep = keep & (ranks(worth) < problem.max_changes)
         return snap(problem, start, np.where(keep, codes, start))
 
     def _inside(
@@ -245,11 +246,6 @@ class Wachter(RecourseMethod):
         return slope
 
 
-def _ranks(size: np.ndarray) -> np.ndarray:
-    """Rank of each column within its row, the largest first."""
-    return np.argsort(np.argsort(-size, axis=1, kind="stable"), axis=1, kind="stable")
-
-
 def _legal_levels(
     problem: RecourseProblem,
     pattern: np.ndarray,
@@ -267,7 +263,7 @@ def _legal_levels(
     return legal
 
 
-def _softmax_slope(space, soft: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def _softmax_slope(space: Space, soft: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Slope in the preferences from the slope in the levels, group by group."""
     out = slope.copy()
     for j in np.flatnonzero(space.discrete):
