@@ -322,7 +322,7 @@ def test_a_result_can_be_read(model, tmp_path):
     plan = ExactRecourse().fit(problem).recommend(df, progress=False)
     found = plan.status.index[plan.status == "found"]
     text = plan.explain(found[0])
-    assert "probability of True at least 0.5" in text and "No permitted change is cheaper" in text
+    assert "probability of True above 0.5" in text and "No permitted change is cheaper" in text
     changes = plan.changes()
     assert set(changes["kind"]) == {"act"} and changes["person"].isin(found).all()
     money = changes[changes["feature"] == "income"]

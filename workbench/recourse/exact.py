@@ -13,11 +13,13 @@ from ..core.saving import saveable
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
 from .problem import RecourseProblem
 from .program import Program, Terms
-from .search import trim
+from .search import trim, with_spare
 from .structure import Linear, Unknown, inverse_link
 from .world import LinearWorld
 
-_FIRST_MARGIN, _LAST_MARGIN = 1e-7, 1e-3
+# The solver is exact to 1e-7: where that decides, a little more score is asked for.
+_FURTHER = (1e-9, 1e-7, 1e-6)
+_MARGINS = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
 @saveable
@@ -103,13 +105,13 @@ class ExactRecourse(RecourseMethod):
         found = np.flatnonzero(status.words == FOUND)
         # The solver is exact to 1e-7; bisection takes the rest off, for everybody at once.
         values[found] = trim(self.problem_, x[found], mask[found], values[found], halvings=40)
-        return Actions(mask, values, status, bound)
+        return Actions(*with_spare(self.problem_, x, mask, values), status, bound)
 
     def _one(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, str, str]:
         """Solve for one person; ask for a little more score until the true model agrees."""
-        problem, margin, bound = self.problem_, _FIRST_MARGIN, None
+        problem, bound = self.problem_, None
         nothing = np.zeros(len(x), dtype=bool), x
-        while margin <= _LAST_MARGIN:
+        for margin in _MARGINS:
             plan = _Plan(problem, self._model, self._weights, x, margin)
             solution = plan.program.solve(self.time_limit)
             if solution.status == "infeasible":
@@ -120,18 +122,31 @@ class ExactRecourse(RecourseMethod):
                 return (*nothing, max(solution.bound, 0.0), NOT_FOUND, why)
             # The first programme is the question itself; later ones ask for more.
             bound = max(solution.bound, 0.0) if bound is None else bound
-            mask, values = plan.action(solution.values)
-            state = (self._effects or problem).apply(x[None], mask[None], values[None])
-            if problem.accepts(problem.score(state))[0]:
-                over = problem.budget is not None and bound > problem.budget * (1 + 1e-6)
-                if not over:
-                    return mask, values, bound, FOUND, ""
-                why = (
-                    f"the cheapest way costs at least {bound:.4g}, the budget is {problem.budget:g}"
-                )
+            if problem.budget is not None and bound > problem.budget * (1 + 1e-6):
+                why = f"every way costs at least {bound:.4g}, the budget is {problem.budget:g}"
                 return (*nothing, bound, INFEASIBLE, why)
-            margin *= 10
+            mask, values = plan.action(solution.values)
+            accepted = self._accepted(x, mask, values)
+            if accepted is not None:
+                return mask, accepted, bound, FOUND, ""
         return (*nothing, bound, NOT_FOUND, "the model disagrees with its own linear form")
+
+    def _accepted(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+        """The values, or the values a hair further, if the model accepts them."""
+        world, space = self._effects or self.problem_, self.problem_.space
+        free = mask & ~space.discrete & ~space.integer
+        low, high = (side[0] for side in self.problem_.reach(x[None]))
+        for more in (0.0, *_FURTHER):
+            further = np.clip(values + more * np.sign(values - x) * self._scale, low, high)
+            tried = np.where(free, further, values)
+            state = world.apply(x[None], mask[None], tried[None])
+            if self.problem_.accepts(self.problem_.score(state))[0]:
+                return tried
+        return None
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return self.problem_.cost.scale
 
     def _why_not(self, x: np.ndarray) -> tuple[str, str]:
         """Tell an unreachable score from rules that contradict each other."""

@@ -10,7 +10,7 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, generator, sequence
 from .method import Actions, RecourseMethod, Status
 from .problem import RecourseProblem
-from .search import feasible, finish, first_of_each, ranks, shorten, snap
+from .search import feasible, finish, first_of_each, ranks, shorten, snap, with_spare
 
 _ROWS = 100_000
 _DOUBLINGS = 14
@@ -76,7 +76,8 @@ class GrowingSpheres(RecourseMethod):
             part = slice(start, start + chunk)
             mask[part], values[part], found[part] = self._search(x[part])
         why = "no action that was tried reaches the target"
-        return Actions(mask, values, Status.where(found, why))
+        tried = with_spare(self.problem_, x, mask, values)
+        return Actions(*tried, Status.where(found, why))
 
     def _directions(self, width: int) -> int:
         return self.samples + 2 * width

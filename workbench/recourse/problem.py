@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -233,14 +234,14 @@ class RecourseProblem:
                     column="target",
                     advice="Use {'above': number} or {'below': number}.",
                 )
-            return Target(0.5, target.direction, target.label)
+            target = replace(target, threshold=0.5)
         if view.is_probability and not 0 < target.threshold < 1:
             raise ParameterError(
                 "a probability's threshold lies between 0 and 1",
                 column="target",
                 value=target.threshold,
             )
-        return target
+        return replace(target, strict=view.is_probability or hasattr(self.model, "classes_"))
 
     # -- what methods ask ------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 from .problem import RecourseProblem
 
 _HALVINGS = 24
-_HAIR = 1e-10
+_HAIR = 1e-8
 _FAR = 30.0
 _TRADED = 6
 _STEPS = np.array([-1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0])
@@ -20,15 +20,11 @@ _STRETCH = (1.5, 3.0, 8.0)
 def feasible(
     problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
-    """Whether each action is permitted and leads to a state that is accepted, ``(R,)``.
-
-    A hair more than the threshold is asked for, so that rounding elsewhere doesn't undo it.
-    """
+    """Whether each action is permitted and leads to a state that is accepted, ``(R,)``."""
     state = problem.apply(x, mask, values)
     good = problem.permitted(x, mask, values, state)
     if good.any():
-        margin = problem.target.margin(problem.score(state[good]))
-        good[good] = margin >= _HAIR * (1.0 + abs(problem.target.threshold))
+        good[good] = problem.accepts(problem.score(state[good]))
     return good
 
 
@@ -331,3 +327,17 @@ def first_of_each(group: np.ndarray, cost: np.ndarray) -> np.ndarray:
     """Positions of the cheapest member of each group."""
     order = np.lexsort((cost, group))
     return order[np.diff(group[order], prepend=-1) != 0]
+
+
+def with_spare(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and values ``(n, 2, F)``: each action, and the same with its numbers a hair further.
+
+    A search works with what is known of the model's inside, which agrees with the model up to
+    rounding. Where rounding decides, the second candidate is the one that is accepted.
+    """
+    low, high = problem.reach(x)
+    free = mask & ~problem.space.discrete & ~problem.space.integer
+    further = np.where(free, np.clip(values + _HAIR * (values - x), low, high), values)
+    return np.stack([mask, mask], axis=1), np.stack([values, further], axis=1)

@@ -11,7 +11,7 @@ from ..core.errors import ParameterError
 from ..core.saving import saveable
 from .method import Actions, RecourseMethod, Status
 from .problem import RecourseProblem
-from .search import feasible, finish, ranks, snap
+from .search import feasible, finish, ranks, snap, with_spare
 from .space import Space
 from .structure import inverse_link
 
@@ -74,7 +74,8 @@ class Wachter(RecourseMethod):
             part = slice(start, start + chunk)
             mask[part], values[part], found[part] = self._search(x[part])
         why = "the gradient led to no permitted action that reaches the target"
-        return Actions(mask, values, Status.where(found, why))
+        tried = with_spare(self.problem_, x, mask, values)
+        return Actions(*tried, Status.where(found, why))
 
     def _search(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         problem, n, count = self.problem_, len(x), len(self.patterns_)
