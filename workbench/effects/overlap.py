@@ -16,7 +16,7 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, effect_data
 from ..tables.gate import count
 from ..tables.schema import Schema
-from .design import covariates
+from .design import content_rank, covariates
 from .nuisance import Basis, cross_fit, fold_ids, propensities
 
 if TYPE_CHECKING:
@@ -222,7 +222,8 @@ def _arms(data: EffectData, random_state: Seed) -> Overlap:
     z, names = covariates(data)
     n, k = len(data), len(data.arms)
     weight = np.ones(n) if data.weight is None else data.weight
-    fold = fold_ids(n, 5, fold_seed, groups=data.groups, strata=data.t)
+    rank = content_rank(data)
+    fold = fold_ids(n, 5, fold_seed, groups=data.groups, strata=data.t, rank=rank)
     score, chosen = propensities(
         z, data.t, k, fold, weight=weight, basis=Basis.fit(z), random_state=model_seed
     )
@@ -286,7 +287,7 @@ def _dose(data: EffectData, random_state: Seed) -> Overlap:
     fit = cross_fit(
         z,
         dose,
-        fold_ids(n, 5, fold_seed, groups=data.groups),
+        fold_ids(n, 5, fold_seed, groups=data.groups, rank=content_rank(data)),
         weight=weight,
         random_state=model_seed,
     )

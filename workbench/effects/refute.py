@@ -244,17 +244,8 @@ def _attempt(
         try:
             refuted = _call(name, table, estimand, estimate, data, simulations, seed)
         except WorkbenchError as error:
-            nan = float("nan")
-            return Refutation(
-                name,
-                "doubtful",
-                f"It could not be run: {error}",
-                estimated.value,
-                nan,
-                nan,
-                nan,
-                nan,
-            )
+            said = f"It could not be run: {error}"
+            return Refutation(name, "doubtful", said, estimated.value, *[float("nan")] * 4)
     vanishes = name in ("placebo treatment", "dummy outcome")
     expected = 0.0 if vanishes else estimated.value
     seen = np.array(wrapped.seen)
