@@ -132,15 +132,17 @@ class ExactRecourse(RecourseMethod):
         return (*nothing, bound, NOT_FOUND, "the model disagrees with its own linear form")
 
     def _accepted(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray | None:
-        """The values, or the values a hair further, if the model accepts them."""
+        """The values, or the values a hair further, if the model and the rules accept them."""
         world, space = self._effects or self.problem_, self.problem_.space
         free = mask & ~space.discrete & ~space.integer
         low, high = (side[0] for side in self.problem_.reach(x[None]))
         for more in (0.0, *_FURTHER):
             further = np.clip(values + more * np.sign(values - x) * self._scale, low, high)
             tried = np.where(free, further, values)
-            state = world.apply(x[None], mask[None], tried[None])
-            if self.problem_.accepts(self.problem_.score(state))[0]:
+            action = x[None], mask[None], tried[None]
+            state = world.apply(*action)
+            accepted = self.problem_.accepts(self.problem_.score(state))
+            if accepted[0] and self.problem_.permitted(*action, state)[0]:
                 return tried
         return None
 
