@@ -223,5 +223,6 @@ class _Answer:
             cost_unit=problem.cost.unit,
             score_name=problem.score_name,
             method=method,
+            quantity=problem.quantity,
             warnings=notes,
         )

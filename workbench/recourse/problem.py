@@ -316,6 +316,11 @@ class RecourseProblem:
         """What the score is called in sentences."""
         return self.model.name if isinstance(self.model, OutcomeNode) else "the score"
 
+    @property
+    def quantity(self) -> str:
+        """What the score is: the outcome's name in the world, else ``"score"``."""
+        return self.model.name if isinstance(self.model, OutcomeNode) else "score"
+
     def describe_target(self) -> str:
         """The target as text."""
         if isinstance(self.model, OutcomeNode):

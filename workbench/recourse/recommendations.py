@@ -39,6 +39,7 @@ class Recommendations(Result):
         cost_unit: What one unit of cost is.
         score_name: What the score is called.
         method: The method that answered.
+        quantity: What the score is: the outcome's name for a change in the world.
     """
 
     people: pd.DataFrame
@@ -52,6 +53,7 @@ class Recommendations(Result):
     cost_unit: str
     score_name: str
     method: str
+    quantity: str = "score"
     warnings: tuple[CausalWarning, ...] = ()
 
     def __len__(self) -> int:
@@ -166,6 +168,10 @@ class Recommendations(Result):
                 else f" No permitted change costs less than {number(row['bound'])}."
             )
         return text
+
+    @property
+    def _quantity(self) -> str:
+        return "the score" if self.quantity == "score" else self.quantity
 
     def plot(self, person: Any, ax: Axes | None = None) -> Axes:
         """Changes of one person in units of the features' scales; downstream ones hollow."""
