@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import DataError, GraphError, ParameterError, did_you_mean, unrecorded
+from ..core.errors import DataError, GraphError, QuestionError, did_you_mean, unrecorded
 from ..core.seeding import generator
 from .space import Space
 
@@ -139,10 +139,9 @@ class LinearWorld:
         changing = movable | (movable.astype(float) @ world._below > 0)
         for j in np.flatnonzero(changing & space.discrete):
             if world.graph.parents(names[j]) or world.graph.children(names[j]):
-                raise ParameterError(
-                    f"{names[j]!r} has levels and takes part in the causal model, which is "
-                    "therefore not linear in it",
-                    column="graph_or_scm",
+                raise QuestionError(
+                    "has levels and takes part in the causal model, which is not linear in it",
+                    column=names[j],
                     advice="Use GrowingSpheres or Wachter.",
                 )
         weights = np.zeros((len(space), len(space)))
@@ -187,8 +186,8 @@ class LinearWorld:
         error = np.abs(truth - guess) / scale
         if error.max() > 1e-7 * (1.0 + np.abs(truth / scale).max()):
             j = int(error.max(axis=0).argmax())
-            raise ParameterError(
-                f"the causal model is not linear: {world.space.names[j]!r} responds otherwise",
-                column="graph_or_scm",
+            raise QuestionError(
+                "does not respond linearly to its causes",
+                column=world.space.names[j],
                 advice="Use GrowingSpheres or Wachter, which need no linearity.",
             )
