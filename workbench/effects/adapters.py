@@ -206,7 +206,10 @@ class CausalForestDML(EconmlAdapter):
             forest.n_jobs = 1  # workers add up trees in any order: answers would differ in bits
         rest_y, rest_t, *_ = self.model_.residuals_
         rest_t = rest_t.reshape(n, -1)
-        theta = self.model_.const_marginal_effect(x).reshape(n, -1)
+        # Out of bag: trees that saw a row make its residual too small, and with it the error.
+        theta = self.model_.model_cate.oob_predict(x).reshape(n, -1)
+        seen = self.model_.const_marginal_effect(x).reshape(n, -1)
+        theta = np.where(np.isnan(theta), seen, theta)
         pull = self._inverse_variance(data, x, rest_t, fold)
         score = theta + pull * (rest_y - (theta * rest_t).sum(axis=1))[:, None]
         weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
