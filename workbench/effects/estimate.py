@@ -91,6 +91,8 @@ def estimate(
             )  # fmt: skip
         else:
             _refuse_choice(question, estimator, target)
+            if refute:
+                warn("not-refuted", f"there are no refuters for a {question.method} estimate")
             answer = _linear(checked, question, structure, (T0, T1))
     low, high = answer["found"].interval(alpha) if answer["found"].se >= 0 else (np.nan, np.nan)
     data: EffectData = answer["data"]
