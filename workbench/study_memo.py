@@ -87,7 +87,9 @@ def _graph(study: Study) -> Section:
         )
     ]
     if ensemble is not None:
-        cards.append(Card.of("How stable its edges are", ensemble, rows=15, how={}))
+        arrows = {"->": "u → v", "<-": "v → u", "--": "u — v", "<->": "u ↔ v"}
+        table = ensemble.to_frame().rename(columns=arrows)
+        cards.append(Card.of("How stable its edges are", ensemble, table=table, rows=15, how={}))
     falsification = study.latest("falsify")
     drawn = falsification.plot if len(falsification.implied) > 4 else None
     cards.append(
@@ -123,9 +125,10 @@ def _effect(answer: Answer, study: Study) -> list[Card]:
     result = answer.result
     heading = f"{result.treatment} → {result.outcome}"
     rows = len(result.to_frame())
-    card = Card.of(heading, result, draw=result.plot, size=(6.4, 1.3 + 0.35 * rows))
+    size = (6.4, 1.3 + 0.35 * min(rows, 12))
+    card = Card.of(heading, result, draw=result.plot, size=size)
     if isinstance(result, EffectsOverGraphs):
-        return [card]
+        return [replace(card, heading=f"{heading}, under {result.graphs} graphs", rows=8)]
     return [replace(card, table=card.table if rows > 1 else None), *_conditions(heading, result)]
 
 
