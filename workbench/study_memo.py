@@ -140,7 +140,6 @@ def _conditions(heading: str, result: EffectEstimate) -> list[Card]:
                 f"{heading}: are comparable rows compared",
                 result.overlap,
                 draw=result.overlap.plot,
-                table=result.overlap.balance.rename_axis("imbalance of"),
                 rows=8,
             )
         )
@@ -153,14 +152,7 @@ def _conditions(heading: str, result: EffectEstimate) -> list[Card]:
 
 def _recourse(answer: Answer, study: Study) -> list[Card]:
     result: Recommendations = answer.result
-    frame = result.to_frame()
-    acted = [c for c in result.acted.columns if result.acted[c].any()]
-    columns = ["status", "cost", "validity", *acted, "score", "score_after"]
-    table = frame[[c for c in columns if c in frame.columns]]
-    names = {"score": f"{result.quantity} today", "score_after": f"{result.quantity} after"}
-    table = table.rename(columns=names)
-    table.index.name = table.index.name or "row"
-    cards = [Card.of(f"Plans: {result.target}", result, table=table, rows=8)]
+    cards = [Card.of(f"Plans: {result.target}", result, rows=8)]
     found = result.outcomes.index[(result.status == "found").to_numpy()]
     for label in found[:_MOST_PEOPLE]:
         rows = int((result.changes()["person"] == label).sum())
