@@ -1,0 +1,143 @@
+"""What score-based searches share: the score for a table, knowledge as arrays, the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...core.errors import CausalWarning, ParameterError
+from ...tables.schema import Schema
+from ..causal_graph import CausalGraph
+from ..knowledge import Knowledge
+from .design import Design, as_records, prepare
+
+if TYPE_CHECKING:
+    from .local_score import LocalScore
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A score to maximise over the DAGs that knowledge allows.
+
+    Attributes:
+        design: The searched columns.
+        score: Sufficient statistics and constants for the kernels.
+        allowed, required: ``(d, d)`` edges row → column.
+        explanation: Which score, and why.
+        parameters: The score's parameters.
+    """
+
+    design: Design
+    score: LocalScore
+    allowed: np.ndarray
+    required: np.ndarray
+    explanation: str
+    parameters: dict[str, Any]
+
+    def order(self, priority: np.ndarray | None = None) -> np.ndarray:
+        """Variables so that required edges point forward; tiers, then ``priority``, break ties."""
+        d = len(self.design.names)
+        tiers = {n: i for i, group in enumerate(self.design.knowledge.tiers) for n in group}
+        tier = [tiers.get(n, 0) for n in self.design.names]
+        rank = np.arange(d) if priority is None else priority
+        waiting = self.required.sum(axis=0)
+        if not waiting.any():
+            return np.array(sorted(range(d), key=lambda i: (tier[i], rank[i])), dtype=np.int64)
+        out: list[int] = []
+        left = set(range(d))
+        while left:
+            i = min((i for i in left if not waiting[i]), key=lambda i: (tier[i], rank[i]))
+            left.discard(i)
+            out.append(i)
+            waiting = waiting - self.required[i]
+        return np.array(out, dtype=np.int64)
+
+    def words(self, notes: Iterable[CausalWarning], **parameters: Any) -> dict[str, Any]:
+        """What the graph's ``info`` says about the problem."""
+        return {
+            "parameters": {**self.parameters, **parameters},
+            "explanation": self.explanation,
+            "rows": self.design.rows,
+            "left_out": dict(self.design.left_out),
+            "warnings": as_records(notes),
+        }
+
+
+def pose(
+    data: Any,
+    schema: Schema | None,
+    knowledge: Knowledge | None,
+    score: str,
+    penalty: float,
+    equivalent_size: float,
+) -> Problem:
+    """Check a table and choose its score."""
+    from . import local_score
+
+    if score not in ("auto", "bic", "bdeu"):
+        raise ParameterError("must be 'auto', 'bic' or 'bdeu'", column="score", value=score)
+    design = prepare(data, schema, knowledge)
+    names = design.names
+    at = {n: i for i, n in enumerate(names)}
+    required = np.zeros((len(names), len(names)), dtype=bool)
+    for u, v in design.knowledge.required:
+        required[at[u], at[v]] = True
+    sizes = [len(b) for b in design.blocks]
+    return Problem(
+        design=design,
+        score=local_score.gaussian(design.correlation, sizes, design.rows, penalty),
+        allowed=design.knowledge.allowed(names),
+        required=required,
+        explanation=_explain(design, penalty),
+        parameters={"penalty": penalty},
+    )
+
+
+def finish(problem: Problem, edges: np.ndarray) -> CausalGraph:
+    """The class of the DAG with these edges (row → column), narrowed by knowledge."""
+    names = problem.design.names
+    dag = CausalGraph(
+        problem.design.shown,
+        [(names[i], names[j]) for i, j in zip(*np.nonzero(edges), strict=True)],
+        kind="dag",
+    )
+    return problem.design.knowledge.apply(dag.cpdag())
+
+
+def _explain(design: Design, penalty: float) -> str:
+    text = (
+        f"{len(design.names)} columns, {design.rows:,} rows, Gaussian BIC with {penalty:g} log n "
+        "per parameter. "
+    )
+    if design.wide:
+        shown = ", ".join(map(repr, design.wide[:5])) + (", ..." if len(design.wide) > 5 else "")
+        text += f"Columns with more than two unordered levels ({shown}) enter as 0/1 columns. "
+    text += "Dependence that is not linear may go unseen."
+    if design.left_out:
+        named = "; ".join(f"{n!r} ({why})" for n, why in sorted(design.left_out.items()))
+        text += f" Left out: {named}."
+    return text
+
+
+def check_parameters(
+    penalty: float, equivalent_size: float, time_limit: float | None, starts: int = 1
+) -> None:
+    """Refuse what makes no sense."""
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+    for name, value in (
+        ("penalty", penalty),
+        ("equivalent_size", equivalent_size),
+        ("time_limit", time_limit),
+    ):
+        if value is None and name == "time_limit":
+            continue
+        if not is_number(value) or not 0 < value < np.inf:
+            raise ParameterError("must be a positive number", column=name, value=value)
+    if not is_number(starts) or starts != int(starts) or starts < 1:
+        raise ParameterError("must be 1, 2, ...", column="starts", value=starts)
