@@ -8,6 +8,7 @@ from ...core.lazy import exports
 METHODS = {
     "pc": ".pc",
     "boss": ".boss",
+    "ges": ".ges",
 }
 
 __getattr__, __dir__, __all__ = exports(__name__, METHODS)

@@ -55,6 +55,12 @@ class Problem:
             waiting = waiting - self.required[i]
         return np.array(out, dtype=np.int64)
 
+    def total(self, edges: np.ndarray) -> float:
+        """Score of the DAG with these edges (row → column)."""
+        from .local_score import local
+
+        return sum(local(self.score, v, np.flatnonzero(edges[:, v])) for v in range(len(edges)))
+
     def words(self, notes: Iterable[CausalWarning], **parameters: Any) -> dict[str, Any]:
         """What the graph's ``info`` says about the problem."""
         return {
