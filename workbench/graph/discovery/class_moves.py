@@ -44,6 +44,7 @@ class State(NamedTuple):
         gain: ``(3, d, d)`` best gain of each kind of move, [kind, y, x].
         clique: ``(3, d, d)`` which Q it keeps, as bits over the neighbours of y in order.
         best: ``(3, d)`` largest of ``gain`` over x.
+        after: ``(d, ⌈d / 64⌉)`` bits of the w with u → w or u - w.
         stale: ``(d,)`` variables whose moves must be computed again.
         banned: ``(d, d)`` pairs that may not be joined.
     """
@@ -53,6 +54,7 @@ class State(NamedTuple):
     gain: np.ndarray
     clique: np.ndarray
     best: np.ndarray
+    after: np.ndarray
     stale: np.ndarray
     banned: np.ndarray
 
@@ -62,12 +64,15 @@ def begin(parents: np.ndarray) -> State:
     d = len(parents)
     arrows, lines = np.zeros((d, d), np.bool_), np.zeros((d, d), np.bool_)
     complete(np.ascontiguousarray(parents), arrows, lines)
+    after = np.zeros((d, (d + 63) // 64), np.uint64)
+    _note_paths(arrows, lines, after)
     return State(
         arrows=arrows,
         lines=lines,
         gain=np.full((3, d, d), -np.inf),
         clique=np.zeros((3, d, d), np.int64),
         best=np.full((3, d), -np.inf),
+        after=after,
         stale=np.ones(d, np.bool_),
         banned=np.zeros((d, d), np.bool_),
     )
@@ -211,33 +216,63 @@ def _consider(score, state, allowed, required, y, only, strict):
 
 
 @njit(cache=True, nogil=True)
+def _note_paths(arrows, lines, after):
+    after[:] = 0
+    for u in range(len(arrows)):
+        for w in range(len(arrows)):
+            if arrows[u, w] or lines[u, w]:
+                after[u, w >> 6] |= np.uint64(1) << np.uint64(w & 63)
+
+
+@njit(cache=True, nogil=True)
+def _has(bits, u):
+    return (bits[u >> 6] >> np.uint64(u & 63)) & np.uint64(1) != 0
+
+
+@njit(cache=True, nogil=True)
+def _reached(state, y, wall, x):
+    """Bits of what semi-directed paths from y reach around a wall; the edge y, x is not one."""
+    words = len(wall)
+    out = np.zeros(words, np.uint64)
+    todo = state.after[y] & ~wall
+    if x >= 0:
+        todo[x >> 6] &= ~(np.uint64(1) << np.uint64(x & 63))
+    found = True
+    while found:
+        found = False
+        for i in range(words):
+            while todo[i]:
+                low = todo[i] & (~todo[i] + np.uint64(1))
+                u = (i << 6) + int(np.log2(float(low)))
+                todo[i] ^= low
+                out[i] |= low
+                found = True
+                for j in range(words):
+                    todo[j] |= state.after[u, j] & ~wall[j] & ~out[j]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _wall(state, y, x, bits, around, turning):
+    """Q, y and, when turning, the neighbours of x: what paths from y to x may not cross."""
+    out = np.zeros(state.after.shape[1], np.uint64)
+    out[y >> 6] |= np.uint64(1) << np.uint64(y & 63)
+    for i in range(len(around)):
+        u = around[i]
+        if i < 62 and bits >> i & 1:
+            out[u >> 6] |= np.uint64(1) << np.uint64(u & 63)
+    if turning:
+        for u in range(len(state.stale)):
+            if state.lines[x, u]:
+                out[u >> 6] |= np.uint64(1) << np.uint64(u & 63)
+    return out
+
+
+@njit(cache=True, nogil=True)
 def _blocked(state, y, x, bits, around, turning):
     """Whether Q (and the neighbours of x, when turning) stops all semi-directed paths y to x."""
-    d = len(state.stale)
-    seen = np.zeros(d, np.bool_)
-    for i in range(len(around)):
-        if i < 62 and bits >> i & 1:
-            seen[around[i]] = True
-    if turning:
-        for u in range(d):
-            if state.lines[x, u]:
-                seen[u] = True
-    seen[y] = True
-    stack = np.empty(d, np.int64)
-    stack[0], size = y, 1
-    while size:
-        size -= 1
-        u = stack[size]
-        for w in range(d):
-            if (state.arrows[u, w] or state.lines[u, w]) and not seen[w]:
-                if w == x:
-                    if turning and u == y:
-                        continue
-                    return False
-                seen[w] = True
-                stack[size] = w
-                size += 1
-    return True
+    wall = _wall(state, y, x, bits, around, turning)
+    return not _has(_reached(state, y, wall, x if turning else -1), x)
 
 
 @njit(cache=True, nogil=True)
@@ -269,6 +304,7 @@ def _apply(state, allowed, kind, y, x, bits):
         return False
     complete(dag, arrows, lines)
     _mark_stale(state, arrows, lines)
+    _note_paths(arrows, lines, state.after)
     state.arrows[:] = arrows
     state.lines[:] = lines
     return True
@@ -286,11 +322,11 @@ def _mark_stale(state, arrows, lines):
             ):
                 continue
             joined = arrows[i, j] or arrows[j, i] or lines[i, j]
-            for a in (i, j):
+            for a, b in ((i, j), (j, i)):
                 state.stale[a] = True
                 for u in range(d):
                     # Turning u → a rests on the parents of a.
-                    if state.arrows[u, a] or arrows[u, a]:
+                    if arrows[u, a] and arrows[b, a] != state.arrows[b, a]:
                         state.stale[u] = True
                     # What neighbours of u are adjacent to counts in all moves into u.
                     if joined != _adjacent(state, i, j) and (state.lines[u, a] or lines[u, a]):
@@ -298,41 +334,77 @@ def _mark_stale(state, arrows, lines):
 
 
 @njit(cache=True, nogil=True)
-def _step(score, state, allowed, required, kinds):
-    """Make the best valid move of the first kind that has one; its gain, or 0."""
-    d = len(allowed)
-    for y in range(d):
+def _refresh(score, state, allowed, required):
+    for y in range(len(allowed)):
         if state.stale[y]:
             _consider(score, state, allowed, required, y, -1, False)
             state.stale[y] = False
-    checked = np.zeros((d, d), np.bool_)
+
+
+@njit(cache=True, nogil=True)
+def _strictly(score, state, allowed, required, kind, y, x):
+    """The best move of a kind into y from x whose paths are blocked: its gain and its Q."""
+    gains_before, cliques_before = state.gain[:, y, x].copy(), state.clique[:, y, x].copy()
+    best_before = state.best[:, y].copy()
+    _consider(score, state, allowed, required, y, x, True)
+    gain, bits = state.gain[kind, y, x], state.clique[kind, y, x]
+    state.gain[:, y, x], state.clique[:, y, x] = gains_before, cliques_before
+    state.best[:, y] = best_before
+    return gain, bits
+
+
+@njit(cache=True, nogil=True)
+def _step(score, state, allowed, required, kinds):
+    """Make the best valid move of the first kind that has one; its gain, or 0."""
+    _refresh(score, state, allowed, required)
     for kind in range(3):
-        if not kinds[kind]:
-            continue
-        while True:
-            y = state.best[kind].argmax()
-            if state.best[kind, y] <= TOLERANCE:
-                break
-            x = state.gain[kind, y].argmax()
-            gain, bits = state.gain[kind, y, x], state.clique[kind, y, x]
-            around = np.flatnonzero(state.lines[y])
-            if kind == DELETE or _blocked(state, y, x, bits, around, kind == TURN):
-                if _apply(state, allowed, kind, y, x, bits):
-                    return gain
-                checked[y, x] = True
-            state.stale[y] = True  # asked again after the next move
-            if checked[y, x]:
-                state.gain[kind, y, x] = -np.inf
-                state.best[kind, y] = state.gain[kind, y].max()
-            else:
-                _consider_strictly(score, state, allowed, required, y, x)
-                checked[y, x] = True
+        if kinds[kind] and state.best[kind].max() > TOLERANCE:
+            gain = _best_valid(score, state, allowed, required, kind)
+            if gain > 0.0:
+                return gain
     return 0.0
 
 
 @njit(cache=True, nogil=True)
-def _consider_strictly(score, state, allowed, required, y, x):
-    _consider(score, state, allowed, required, y, x, True)
+def _best_valid(score, state, allowed, required, kind):
+    d = len(allowed)
+    best = state.best[kind].copy()
+    # Gains in this step: -inf once a move is known to be invalid.
+    now = np.empty((d, d))
+    looked = np.zeros(d, np.bool_)
+    sure = np.zeros((d, d), np.bool_)
+    cliques = state.clique[kind].copy()
+    while True:
+        y = best.argmax()
+        if best[y] <= TOLERANCE:
+            return 0.0
+        around = np.flatnonzero(state.lines[y])
+        everything = (1 << min(len(around), 62)) - 1
+        if not looked[y]:
+            looked[y] = True
+            now[y] = state.gain[kind, y]
+            if kind == INSERT:
+                # Paths that avoid all neighbours of y are blocked by no Q.
+                wall = _wall(state, y, 0, everything, around, False)
+                far = _reached(state, y, wall, -1)
+                for x in range(d):
+                    if _has(far, x):
+                        now[y, x] = -np.inf
+                best[y] = now[y].max()
+                continue
+        x = now[y].argmax()
+        gain, bits = now[y, x], cliques[y, x]
+        turning = kind == TURN
+        if kind == DELETE or sure[y, x] or _blocked(state, y, x, bits, around, turning):
+            if _apply(state, allowed, kind, y, x, bits):
+                return gain
+            now[y, x] = -np.inf
+        elif turning and not _blocked(state, y, x, everything, around, True):
+            now[y, x] = -np.inf
+        else:
+            now[y, x], cliques[y, x] = _strictly(score, state, allowed, required, kind, y, x)
+            sure[y, x] = True
+        best[y] = now[y].max()
 
 
 @njit(cache=True, nogil=True)
@@ -350,11 +422,8 @@ def climb(score, state, allowed, required, kinds, steps):
 @njit(cache=True, nogil=True)
 def deletions(score, state, allowed, required):
     """All deletions, the least harmful first: ``(m, 2)`` y and x."""
+    _refresh(score, state, allowed, required)
     d = len(allowed)
-    for y in range(d):
-        if state.stale[y]:
-            _consider(score, state, allowed, required, y, -1, False)
-            state.stale[y] = False
     where = np.flatnonzero(state.gain[DELETE].copy().reshape(d * d) > -np.inf)
     out = np.empty((len(where), 2), np.int64)
     values = np.empty(len(where))

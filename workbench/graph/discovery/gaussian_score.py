@@ -138,17 +138,26 @@ def block_gains(correlation, starts, rows, cost, v, parents, available, out):
 
 @njit(cache=True, nogil=True)
 def local(correlation, starts, rows, cost, v, parents):
-    """The score of v given its parents; -inf where the parents are collinear."""
+    """The score of v given its parents; -inf where they are collinear."""
     columns = _columns(starts, parents)
     k, kv = len(columns), starts[v + 1] - starts[v]
-    a = np.empty((k + kv, k + kv))
+    # A Cholesky factor with the parents first: the last pivots are what they leave of v.
+    factor = np.empty((k + kv, k + kv))
+    total = 0.0
     for i in range(k + kv):
         ci = columns[i] if i < k else starts[v] + i - k
+        row = factor[i]
         for j in range(i + 1):
             cj = columns[j] if j < k else starts[v] + j - k
-            a[i, j] = a[j, i] = correlation[ci, cj]
-    parents_det = _log_det(a[:k, :k].copy())
-    joint = _log_det(a)
-    if parents_det == -np.inf or joint == -np.inf:
-        return -np.inf
-    return -0.5 * rows * (joint - parents_det) - cost * k * kv
+            x = correlation[ci, cj]
+            for m in range(j):
+                x -= row[m] * factor[j, m]
+            if j < i:
+                row[j] = x * factor[j, j]
+            elif x <= DETERMINED:
+                return -np.inf
+            else:
+                row[i] = 1.0 / np.sqrt(x)
+                if i >= k:
+                    total += np.log(x)
+    return -0.5 * rows * total - cost * k * kv

@@ -124,15 +124,20 @@ def search(
     improved = extended and ended
     while improved and ended:
         improved = False
+        tried = set()
         for y, x in kernel.deletions(fixed[0], state, *fixed[1:]):
             if late():
                 ended = False
                 break
+            if state.lines[x, y]:
+                if (x, y) in tried:  # the same edge from its other end
+                    continue
+                tried.add((y, x))
             trial = kernel.copied(state)
             gain = kernel.without(fixed[0], trial, *fixed[1:], y, x, kinds, 10**6)
             if gain > kernel.TOLERANCE:
                 trial.banned[:] = False
-                trial.stale[:] = True
+                trial.stale[[x, y]] = True
                 state, total, improved = trial, total + gain, True
                 total += climbed(state)[0]
                 break
