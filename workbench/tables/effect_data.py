@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, QuestionError, warn
-from .gate import Table, align, as_frame, count, numbers, refuse_missing, table
+from .gate import (
+    Table,
+    align,
+    as_frame,
+    count,
+    numbers,
+    refuse_missing,
+    table,
+    warn_of_lone_values,
+)
 from .schema import Feature, Schema
 
 
@@ -204,8 +213,7 @@ def _refuse_overlap(
 def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None) -> None:
     """A covariate that equals the treatment or outcome up to units makes the answer void."""
     for role, target in (("treatment", t), ("outcome", y)):
-        codes = _plain(target)
-        codes = codes - codes.mean()
+        codes = _centred(_plain(target))
         size = np.linalg.norm(codes)
         for key, part in (("X", x), ("W", w)):
             if part is None or not size:
@@ -214,7 +222,7 @@ def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None)
                 values = _plain(part.frame[name])
                 if np.isnan(values).any():
                     continue
-                values = values - values.mean()
+                values = _centred(values)
                 other = np.linalg.norm(values)
                 if other and abs(codes @ values) >= (1 - 1e-12) * size * other:
                     raise QuestionError(
@@ -223,6 +231,12 @@ def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None)
                         column=name,
                         advice="Leave it out.",
                     )
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Centred, in a unit in which squares are finite."""
+    values = values / (np.abs(values).max() or 1.0)
+    return values - values.mean()
 
 
 def _plain(column: pd.Series) -> np.ndarray:
@@ -256,7 +270,25 @@ def _outcome(column: pd.Series, feature: Feature) -> np.ndarray:
         raise DataError(
             "the outcome has the same value in every row", column=str(column.name), value=values[0]
         )
+    if not feature.is_discrete:
+        _refuse_scale(column, values)
+        warn_of_lone_values({str(column.name): column})
     return values
+
+
+def _refuse_scale(column: pd.Series, values: np.ndarray) -> None:
+    """Numbers whose squares overflow or vanish have no variance that could be computed."""
+    worst = int(np.abs(values).argmax())
+    with np.errstate(all="ignore"):
+        spread = float(np.sqrt(np.square(values - values.mean()).mean()))
+    if not 1e-140 < spread < 1e140:
+        raise DataError(
+            f"has a scale of {abs(values[worst]):.0e}, which arithmetic can't square",
+            column=str(column.name),
+            row=column.index[worst],
+            value=values[worst],
+            advice="Change its unit.",
+        )
 
 
 def _treatment(
@@ -285,6 +317,8 @@ def _treatment(
             raise DataError(
                 "the treatment has the same value in every row", column=name, value=values[0]
             )
+        _refuse_scale(column, values)
+        warn_of_lone_values({name: column.astype(float)})
         return values, None
     if feature.is_discrete:
         arms = [a for a in column.cat.categories if (column == a).any()]

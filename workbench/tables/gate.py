@@ -6,7 +6,7 @@ Refusals name the column, the first bad row and what to do. What can be used in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,11 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, did_you_mean, warn
-from .schema import Feature, Schema
+from .schema import Feature, Schema, holds_numbers
+
+
+_LONE = 0.5  # share of a column's variance from which one cell governs every fit
+_FEWEST_FOR_LONE = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +137,7 @@ def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
             raise DataError(f"the {what} has no columns")
         return frame, True
     try:
-        array = np.asarray(data)
+        array = np.asarray(_unmasked(data))
     except (ValueError, TypeError) as error:
         raise DataError(f"the {what} can't be read as a table: {error}") from error
     if array.ndim not in (1, 2) or array.dtype == object and array.ndim == 0:
@@ -148,10 +152,20 @@ def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
     return frame, False
 
 
+def _unmasked(data: Any) -> Any:
+    """Hidden cells of a masked array are empty cells; what lies under the mask is never used."""
+    if not isinstance(data, np.ma.MaskedArray) or not np.ma.is_masked(data):
+        return data
+    plain = np.issubdtype(data.dtype, np.number) and not np.iscomplexobj(data)
+    return data.astype(float).filled(np.nan) if plain else data.astype(object).filled(None)
+
+
 def _clean(column: pd.Series, feature: Feature) -> pd.Series:
     """One column in canonical type, or the reason why that is impossible."""
     if feature.role in ("id", "time", "cluster"):
         return column.astype(object) if column.dtype == object else column
+    if holds_numbers(column):
+        column = column.astype(float)
     if feature.is_numeric:
         return numbers(column, feature)
     return _levels(column, feature)
@@ -214,7 +228,8 @@ def _outside(values: np.ndarray, bounds: tuple | None) -> list[tuple[np.ndarray,
 def _refuse_text(column: pd.Series, name: str) -> None:
     """A column said to be numeric holds something else: say what, and where it starts."""
     for label, value in column.items():
-        if isinstance(value, str | bytes | bool) or not np.isscalar(value) and value is not None:
+        empty = value is None or value is pd.NA or value is pd.NaT
+        if isinstance(value, str | bytes | bool) or not (empty or np.isscalar(value)):
             raise DataError(
                 f"holds {type(value).__name__} values, not numbers",
                 column=name,
@@ -346,6 +361,29 @@ def refuse_missing(column: pd.Series) -> None:
             row=column.index[int(empty.argmax())],
             advice="Fill them, drop these rows, or set missing='drop' in the schema.",
         )
+
+
+def warn_of_lone_values(columns: Mapping[str, Any]) -> None:
+    """Warn of single cells that make up most of a column's variance: what is fitted is fitted to
+    them, whatever the other rows say."""
+    for name, column in columns.items():
+        values = np.asarray(column, dtype=float)
+        seen = np.flatnonzero(np.isfinite(values))
+        if len(seen) < _FEWEST_FOR_LONE:
+            continue
+        part = values[seen]
+        part = part / (np.abs(part).max() or 1.0)
+        apart = (part - np.median(part)) ** 2
+        worst = int(apart.argmax())
+        if apart[worst] > _LONE * apart.sum():
+            row, value = column.index[seen[worst]], values[seen[worst]]
+            warn(
+                "outlier",
+                f"one cell of {name!r} (row {row!r}: {value:g}) makes up "
+                f"{apart[worst] / apart.sum():.0%} of its variance: the answer may rest on that "
+                "row alone; correct the cell or leave the row out if it is wrong",
+                [name],
+            )
 
 
 def align(first: pd.DataFrame, other: pd.DataFrame, name: str, against: str) -> pd.DataFrame:

@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -304,6 +306,8 @@ def _tuples(value: Any) -> Any:
 
 def _guess(name: str, column: pd.Series, has_time: bool) -> tuple[Feature, str]:
     """A feature and the reason for the guess, for one column."""
+    if holds_numbers(column):
+        column = column.astype(float)
     dtype = column.dtype
     values = column.dropna()
     if pd.api.types.is_datetime64_any_dtype(dtype):
@@ -334,6 +338,21 @@ def _guess(name: str, column: pd.Series, has_time: bool) -> tuple[Feature, str]:
     if whole and numbers.min() >= 0 and pd.api.types.is_integer_dtype(dtype):
         return Feature(name, "count"), "whole numbers from 0"
     return Feature(name), "numbers"
+
+
+def holds_numbers(column: pd.Series) -> bool:
+    """Whether a column of objects holds nothing but numbers (``Decimal`` included) and gaps.
+
+    Example:
+        >>> holds_numbers(pd.Series([1.5, None, 2], dtype=object))
+        True
+    """
+    if column.dtype != object:
+        return False
+    values = column[column.notna().to_numpy()]
+    return bool(len(values)) and all(
+        isinstance(v, Real | Decimal) and not isinstance(v, bool | np.bool_) for v in values
+    )
 
 
 def _guess_text(name: str, values: pd.Series) -> tuple[Feature, str]:
