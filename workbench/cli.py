@@ -12,12 +12,12 @@ import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import __version__
 from .core.errors import CausalWarning, WorkbenchError
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
-        typer.echo(installed("workbench"))
+        typer.echo(__version__)
         raise typer.Exit()
 
 

@@ -9,7 +9,7 @@ from .datasets.catalogue import load
 from .study import Study
 
 OUTCOME = "progression"
-HIGH, GOAL = 290, 200
+LIMIT = 250
 TITLE = "Diabetes progression: from a table to a decision"
 
 
@@ -46,18 +46,20 @@ def demonstrate(
         median = float(data.frame[treatment].median())
         answer = study.effect(treatment, OUTCOME, T0=median, T1=median - step)
         say(answer.summary())
-    say(f"Planning for patients with {OUTCOME} above {HIGH} ...")
-    plans = study.recourse(f"{OUTCOME} > {HIGH}", target=f"{OUTCOME} < {GOAL}")
+    say(f"Planning for patients with {OUTCOME} above {LIMIT} ...")
+    plans = study.recourse(f"{OUTCOME} > {LIMIT}", target=f"{OUTCOME} < {LIMIT}")
     say(plans.summary())
-    label = _strangest(study)
-    say(f"Explaining row {label} ...")
-    say(study.diagnose([label], OUTCOME).summary())
+    label, column = _strangest(study)
+    say(f"Explaining {column} of row {label} ...")
+    say(study.diagnose([label], column).summary())
     study.report(path, TITLE, force)
     study.to_toml(folder / "study.toml", "dataset:diabetes", force)
     return path
 
 
-def _strangest(study: Study) -> int:
-    """The patient whose progression is furthest above the average."""
-    column = study.df[OUTCOME]
-    return int((column - column.mean()).idxmax())
+def _strangest(study: Study) -> tuple[int, str]:
+    """The record and column furthest from usual, among columns that have causes in the graph."""
+    caused = [n for n in study.graph.nodes if study.graph.parents(n)]
+    deviation = (study.df[caused] - study.df[caused].mean()).abs() / study.df[caused].std()
+    label, column = deviation.stack().idxmax()
+    return int(label), str(column)

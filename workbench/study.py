@@ -163,8 +163,8 @@ class Study:
         Returns:
             The graph, also kept as ``study.graph``; the resamples are in ``study.ensemble``.
         """
-        from .graph.discover import discover
         from .graph.bootstrap import bootstrap
+        from .graph.discover import discover
 
         search_seed, boot_seed = spawn(self.random_state, 2)
         common = {"knowledge": knowledge, "schema": self.schema, **parameters}

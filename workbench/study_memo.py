@@ -43,6 +43,8 @@ def compose(study: Study, title: str | None = None) -> Memo:
         if cards:
             sections.append(Section(headings[kind], leads[kind], tuple(cards)))
     answers = [_answer(a) for a in questions] or [study.latest("check").summary()]
+    if questions and study.has_graph and study.latest("falsify").failed:
+        answers.append(f"Read with care: {study.latest('falsify').summary()}")
     return Memo(title or "Study", tuple(answers), tuple(sections), _reproduce(study))
 
 
@@ -81,6 +83,7 @@ def _graph(study: Study) -> Section:
             draw=lambda ax: graph.plot(ax=ax, weights=weights),
             size=size,
             sentence=str(graph.info.get("explanation", "")),
+            how=_made(graph),
         )
     ]
     if ensemble is not None:
@@ -95,6 +98,14 @@ def _graph(study: Study) -> Section:
         "No table can confirm that."
     )
     return Section("The graph", f"{lead}. {assumed}", tuple(cards))
+
+
+def _made(graph: CausalGraph) -> dict[str, str]:
+    info = graph.info
+    found = {k: str(info[k]) for k in ("method", "parameters", "rows", "tests") if k in info}
+    found |= {f"left out: {name}": why for name, why in info.get("left_out", {}).items()}
+    conflicts = info.get("conflicts", [])
+    return found | {f"conflict {i}": text for i, text in enumerate(conflicts, 1)}
 
 
 def _kind(graph: CausalGraph) -> str:
@@ -126,6 +137,7 @@ def _conditions(heading: str, result: EffectEstimate) -> list[Card]:
                 f"{heading}: are comparable rows compared",
                 result.overlap,
                 draw=result.overlap.plot,
+                table=result.overlap.balance.rename_axis("imbalance of"),
                 rows=8,
             )
         )

@@ -270,7 +270,7 @@ def test_saved_and_pickled_systems_are_the_same(shop, tmp_path):
     schema = Schema([Feature("web", unit="ms")])
     system = System.from_edges([*shop.edges, ("web", "cart")], normal, schema=schema)
     save(system, tmp_path / "s")
-    for other in (load(tmp_path / "s"), pickle.loads(pickle.dumps(system))):  # noqa: S301
+    for other in (load(tmp_path / "s"), pickle.loads(pickle.dumps(system))):
         pd.testing.assert_frame_equal(other.to_frame(), system.to_frame())
         assert other.graph == system.graph and other.nodes == system.nodes
         assert other.warnings == system.warnings and other.confounded == system.confounded

@@ -104,6 +104,7 @@ class Memo:
             memo=self,
             picture=lambda card: Markup(svg(card.draw, card.size, f"f{next(numbers)}")),
             is_number=lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+            is_numeric=lambda c: c.dtype.kind in "iuf",
         )
 
 

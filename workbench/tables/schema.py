@@ -39,7 +39,7 @@ class Feature:
             ``"categorical"`` or ``"ordinal"`` (ordered levels).
         role: None for an ordinary column, or ``"id"`` (names a unit), ``"time"``, ``"cluster"``
             (rows that belong together: governs folds and standard errors), ``"weight"``.
-        bounds: Lowest and highest legal value of a number; either may be None.
+        bounds: Lowest and highest legal value of a number; either may be None (or infinite).
         levels: Legal values of a binary, categorical or ordinal column, in order.
         unit: Unit of measurement, shown with every number.
         actionable: Whether a person can change it: True, False, ``"increase"``, ``"decrease"``.
@@ -97,7 +97,8 @@ class Feature:
 
     def _checked_bounds(self) -> tuple[float | None, float | None]:
         try:
-            low, high = (None if b is None else float(b) for b in self.bounds)
+            ends = [None if b is None else float(b) for b in self.bounds]
+            low, high = (None if b in (-math.inf, math.inf) else b for b in ends)
         except (TypeError, ValueError) as error:
             raise DataError(
                 "bounds must be a pair (low, high)", column=self.name, value=self.bounds

@@ -1,0 +1,275 @@
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench import CausalGraph, CausalWarning, Knowledge, Schema, StructuralCausalModel, Study
+from workbench.core.errors import DataError, GraphError, IdentificationError, QuestionError
+from workbench.datasets import load
+
+pytestmark = pytest.mark.filterwarnings("ignore::workbench.CausalWarning")
+
+
+@pytest.fixture(scope="module")
+def clinic():
+    return load("clinic")
+
+
+@pytest.fixture
+def study(clinic):
+    return Study(clinic.frame, clinic.graph, clinic.schema)
+
+
+@pytest.fixture(scope="module")
+def chain():
+    """Linear: dose -> marker -> harm, with a hidden-free graph and known coefficients."""
+    graph = CausalGraph(["dose", "marker", "harm"], [("dose", "marker"), ("marker", "harm")])
+    model = StructuralCausalModel.linear_gaussian(
+        graph, {("dose", "marker"): 2.0, ("marker", "harm"): 1.5}
+    )
+    return graph, model.sample(800)
+
+
+# -- construction -----------------------------------------------------------------------------
+
+
+def test_the_table_is_never_changed(clinic, untouched):
+    study = Study(untouched(clinic.frame), clinic.graph, clinic.schema)
+    study.check()
+    study.effect("drug", "blood_pressure", refute=False)
+    study.recourse([0, 1], target="blood_pressure < 120")
+    study.diagnose([3], "blood_pressure")
+    study.df.iloc[0, 0] = None
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda d: Study([1, 2]), DataError, "needs a DataFrame"),
+        (lambda d: Study(d.frame.iloc[:0]), DataError, "0 rows"),
+        (lambda d: Study(d.frame[["age", "age"]]), DataError, "'age': appears 2 times"),
+        (lambda d: Study(d.frame, "digraph {agee -> drug}"), GraphError, "'agee'.*mean 'age'"),
+        (lambda d: Study(d.frame.drop(columns="age"), schema=d.schema), DataError, "'age'"),
+        (lambda d: Study(d.frame, random_state=-1), ValueError, "random_state"),
+        (lambda d: Study(d.frame).graph, GraphError, "no graph yet"),
+    ],
+)
+def test_what_is_no_study_is_refused(make, error, message, clinic):
+    with pytest.raises(error, match=message):
+        make(clinic)
+
+
+def test_graphs_come_from_anywhere(clinic, tmp_path):
+    file = tmp_path / "g.dot"
+    file.write_text("digraph { age -> drug -> blood_pressure; age -> blood_pressure }")
+    from_file = Study(clinic.frame, file).graph
+    from_text = Study(clinic.frame, file.read_text()).graph
+    from_networkx = Study(clinic.frame, from_file.to_networkx()).graph
+    assert from_file == from_text == from_networkx
+
+
+# -- effects ----------------------------------------------------------------------------------
+
+
+def test_an_effect_comes_with_its_conditions(study, clinic):
+    answer = study.effect("drug", "blood_pressure", refute=False)
+    truth = clinic.truth["ATE of drug on blood_pressure"]
+    assert answer.low < truth < answer.high
+    assert set(answer.adjustment) == {"age", "severity", "smoker"}
+    assert answer.clusters == 12 and answer.overlap is not None
+    assert "mmHg" in answer.summary() and "95 %" in answer.summary()
+    assert 0 < answer.hidden_confounding.to_doubt < answer.hidden_confounding.to_zero < 1
+
+
+def test_columns_can_be_adjusted_for_on_the_users_word(clinic):
+    study = Study(clinic.frame, schema=clinic.schema)
+    naive = study.effect("drug", "blood_pressure", adjust_for=[], refute=False)
+    adjusted = study.effect(
+        "drug", "blood_pressure", adjust_for=["age", "severity", "smoker"], refute=False
+    )
+    assert naive.value > adjusted.value + 1  # sicker patients get the drug
+
+
+def test_an_open_path_is_named(clinic):
+    graph = CausalGraph(
+        ["drug", "blood_pressure"],
+        [("drug", "blood_pressure"), ("drug", "blood_pressure", "arrow", "arrow")],
+    )
+    with pytest.raises(IdentificationError, match="not identified.*adjust_for"):
+        Study(clinic.frame, graph).effect("drug", "blood_pressure")
+
+
+def test_unknown_names_get_a_suggestion(study):
+    with pytest.raises(ValueError, match="'drugs'.*Did you mean 'drug'"):
+        study.effect("drugs", "blood_pressure")
+    with pytest.raises(ValueError, match="Did you mean 'blood_pressure'"):
+        study.recourse([0], target="blood_presure < 3")
+    with pytest.raises(ValueError, match="over"):
+        study.effect("drug", "blood_pressure", over="graph")
+
+
+def test_a_class_of_graphs_answers_for_every_member(chain):
+    graph, df = chain
+    answer = Study(df, graph.cpdag()).effect("dose", "harm", refute=False)
+    table = answer.to_frame()
+    assert answer.graphs == 3 and table["share"].sum() == pytest.approx(1)
+    assert set(table["finding"]) == {"positive", "no effect"}
+    assert answer.agreement == ("no effect", pytest.approx(2 / 3))
+    assert "67%" in answer.verdict() or "decides" in answer.verdict()
+    by_way = table["effect"].to_dict()
+    assert by_way["no directed path"] == 0
+    assert by_way["adjusting for nothing"] == pytest.approx(3.0, abs=0.25)
+
+
+def test_an_amenable_class_gives_one_answer(chain):
+    _, df = chain
+    graph = CausalGraph(
+        ["dose", "marker", "harm"],
+        [("dose", "harm"), ("marker", "harm")],
+        kind="cpdag",
+    )
+    answer = Study(df, graph).effect("marker", "harm", refute=False)
+    assert answer.value == pytest.approx(1.5, abs=0.15)
+
+
+def test_the_same_seed_gives_the_same_answers(clinic):
+    values = []
+    for _ in range(2):
+        study = Study(clinic.frame, clinic.graph, clinic.schema, random_state=3)
+        values.append(study.effect("drug", "blood_pressure", refute=False).value)
+    again = Study(clinic.frame.iloc[:, ::-1], clinic.graph, clinic.schema, random_state=3)
+    values.append(again.effect("drug", "blood_pressure", refute=False).value)
+    assert values[0] == values[1] == pytest.approx(values[2])
+
+
+# -- plans ------------------------------------------------------------------------------------
+
+
+def test_plans_in_the_world_follow_the_graph(chain):
+    graph, df = chain
+    schema = Schema.infer(df).correct(marker={"actionable": False})
+    study = Study(df, graph, schema)
+    plan = study.recourse("harm > 5", target="harm < 5")
+    frame = plan.to_frame()
+    assert (frame["status"] == "found").all()
+    today = df.loc[frame.index]
+    # The total effect of dose on harm is 3: the cheapest action is its fitted inverse.
+    expected = today["dose"] - (today["harm"] - 5) / 3
+    np.testing.assert_allclose(frame["dose"], expected, rtol=0.1, atol=0.1)
+    assert (frame["marker"] < today["marker"]).all()
+
+
+def test_plans_for_a_model_leave_the_world_alone(clinic):
+    from sklearn.linear_model import LogisticRegression
+
+    columns = ["age", "severity"]
+    model = LogisticRegression().fit(clinic.frame[columns], clinic.frame["drug"] == "new")
+    schema = clinic.schema.correct(severity={"actionable": True})
+    study = Study(clinic.frame, clinic.graph, schema)
+    plan = study.recourse([0, 1, 2, 3], model=model, target=None)
+    found = plan.to_frame()[lambda f: f["status"] == "found"]
+    assert len(found) and (found["age"] == clinic.frame.loc[found.index, "age"]).all()
+    assert (model.predict_proba(found[columns])[:, 1] >= 0.5).all()
+
+
+def test_plans_under_several_graphs_say_how_many_agree(chain):
+    graph, df = chain
+    schema = Schema.infer(df).correct(marker={"actionable": False})
+    both = CausalGraph(graph.nodes, [("dose", "marker", "tail", "tail"), ("marker", "harm")])
+    with pytest.warns(CausalWarning, match="graph-uncertainty"):
+        plan = Study(df, both, schema).recourse("harm > 6", target="harm < 6")
+    found = plan.to_frame()[lambda f: f["status"] == "found"]
+    assert found["validity"].between(0.49, 0.51).all()  # dose acts under one of two DAGs
+
+
+def test_people_are_chosen_by_table_label_mask_or_condition(chain):
+    graph, df = chain
+    study = Study(df, graph)
+    target = "harm < 100"
+    mask = (df["harm"] > 5).tolist()
+    counts = {
+        len(study.recourse(rows, target=target))
+        for rows in ("harm > 5", mask, df.index[mask], df[mask])
+    }
+    assert counts == {sum(mask)}
+    for rows, message in (("harm > 1e9", "no row fulfils"), ([10**6], "not the label")):
+        with pytest.raises(QuestionError, match=message):
+            study.recourse(rows, target=target)
+    for bad in (5, "harm == 5", "harm < 5 and dose < 1", "harm < high"):
+        with pytest.raises(QuestionError):
+            study.recourse([0], target=bad)
+
+
+# -- diagnosis --------------------------------------------------------------------------------
+
+
+def test_a_pushed_cause_is_blamed(chain):
+    graph, df = chain
+    odd = df.iloc[[0]].assign(dose=9.0)
+    odd = StructuralCausalModel.linear_gaussian(
+        graph, {("dose", "marker"): 2.0, ("marker", "harm"): 1.5}
+    ).counterfactual(df.iloc[[0]], {"dose": 9.0})
+    ranking = Study(df, graph).diagnose(odd, "harm")
+    assert ranking.status == "found" and ranking.nodes[0] == "dose"
+
+
+def test_diagnosis_over_a_class_averages_the_members(chain):
+    graph, df = chain
+    odd = df.iloc[[0]].assign(dose=9.0, marker=18.0, harm=27.0)
+    ranking = Study(df, graph.cpdag()).diagnose(odd, "harm")
+    assert "3 graphs" in ranking.how()["graphs"]
+    assert ranking.status in ("found", "abstain")
+
+
+def test_a_usual_record_has_no_cause(chain):
+    graph, df = chain
+    label = int((df["harm"] - df["harm"].mean()).abs().idxmin())
+    assert Study(df, graph).diagnose(label, "harm").status == "no root cause found"
+
+
+# -- discovery and report ---------------------------------------------------------------------
+
+
+def test_discovery_honours_knowledge_and_says_how_stable_it_is(chain):
+    graph, df = chain
+    study = Study(df)
+    learned = study.discover(knowledge=Knowledge(tiers=["dose", "marker", "harm"]), n_boot=20)
+    assert learned == graph or learned.skeleton() == graph.skeleton()
+    assert study.ensemble.edge_confidence("dose", "marker") == 1.0
+    over = study.effect("dose", "harm", over="graphs", refute=False)
+    assert over.to_frame()["share"].sum() == pytest.approx(1)
+
+
+def test_the_report_is_whole_and_needs_no_network(study, tmp_path):
+    study.effect("drug", "blood_pressure", refute=False)
+    study.recourse([0, 1], target="blood_pressure < 120")
+    study.diagnose([5], "blood_pressure")
+    path = study.report(tmp_path / "r.html", "A <b>title</b>")
+    html = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < 2_000_000
+    assert not re.search(r"https?:|<script|//\w", html)
+    assert "A &lt;b&gt;title" in html
+    for text in ("The data", "The graph", "Effects", "What to do", "hash of the table", "seed"):
+        assert text in html
+    with pytest.raises(FileExistsError):
+        study.report(path)
+    assert [a.kind for a in study.answers] == ["effect", "recourse", "diagnose"]
+
+
+def test_a_study_without_questions_reports_its_table(chain, tmp_path):
+    html = Study(chain[1]).report(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "800 rows" in html
+
+
+def test_warnings_stay_with_the_answer(clinic):
+    frame = clinic.frame.assign(age=clinic.frame["age"].where(clinic.frame.index > 20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        answer = Study(frame, clinic.graph, clinic.schema).effect(
+            "drug", "blood_pressure", refute=False
+        )
+    assert "missing-values" in [w.code for w in answer.warnings]
+    assert "!" in repr(answer)
+    assert isinstance(answer.to_frame(), pd.DataFrame)
