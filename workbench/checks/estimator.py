@@ -93,7 +93,8 @@ def judge(
     if heard.changed:
         return SILENT, False
     told = bool(heard.codes & set(expected.codes))
-    if expected.outcome == "answer" and heard.right:
+    may_answer = expected.outcome == "answer" or expected.outcome == "refusal" and expected.right
+    if may_answer and heard.right:
         return RIGHT, True
     if expected.outcome == "warning" and (heard.right or not expected.right):
         if told:

@@ -31,7 +31,8 @@ class Expected:
         places: Texts that a refusal must contain: the column and, where there is one, the row or
             value.
         codes: Codes of which one must be attached to the answer.
-        right: Whether the number must be right; False where the data can't tell.
+        right: Whether the number of a warned answer must be right (False where the data can't
+            tell); after ``"refusal"``, whether the right number is as good.
         without: Roles whose edges a discovered graph is not held to.
     """
 
@@ -76,9 +77,9 @@ def answer(without: str = "") -> Expected:
     return Expected(without=tuple(without))
 
 
-def refusal(*places: str) -> Expected:
-    """A refusal that contains all these texts."""
-    return Expected("refusal", places)
+def refusal(*places: str, unless_right: bool = False) -> Expected:
+    """A refusal that contains all these texts; or, where one may guess, the right answer."""
+    return Expected("refusal", places, right=unless_right)
 
 
 def warning(*codes: str, right: bool = True, without: str = "") -> Expected:
@@ -216,10 +217,14 @@ TABLES: tuple[OddInput, ...] = (
         problem="collinear|rank|singular", discovery=warning("collinear-column", without="ab"),
         recourse=answer(), diagnosis=answer(),
     ),
-    odd("duplicated rows", lambda df: pd.concat([df, df], ignore_index=True)),
+    odd(
+        "duplicated rows", lambda df: pd.concat([df, df], ignore_index=True),
+        warning("duplicate-rows"), problem="duplicate|repeat",
+        recourse=warning("duplicate-rows", right=False), diagnosis=answer(),
+    ),
     odd(
         "column names repeated", lambda df: df.assign(c=df.a).set_axis([*df, "a"], axis=1),
-        refusal("'a'"), problem="duplicate|twice|2 times",
+        refusal("'a'", unless_right=True), problem="duplicate|twice|2 times",
     ),
     # Treatments
     odd(
@@ -238,6 +243,10 @@ TABLES: tuple[OddInput, ...] = (
         problem="overlap", effects=warning("overlap", right=False),
         discovery=answer(without="bty"), recourse=answer(), diagnosis=answer(),
     ),
+    odd(
+        "treatment as a category of numbers in text",
+        turn("t", lambda s: pd.Categorical(s.astype(str))), arms=("0", "1"),
+    ),
     odd("text treatment", turn("t", lambda s: s.map({0: "no", 1: "yes"})), arms=("no", "yes")),
     odd("true or false treatment", turn("t", lambda s: s.astype(bool)), arms=(False, True)),
     odd("treatment coded 1 and 2", turn("t", lambda s: s + 1), arms=(1, 2)),
@@ -245,7 +254,7 @@ TABLES: tuple[OddInput, ...] = (
     odd("treatment in uint8 coded 0 and 255", turn("t", lambda s: (s * 255).astype("uint8")),
         arms=(0, 255)),
     odd(
-        "treatment as numbers in text", turn("t", lambda s: s.astype(str)), refusal("'t'", "row 0"),
+        "treatment as numbers in text", turn("t", lambda s: s.astype(str)), refusal("'t'", "row 0", unless_right=True),
         problem="text|str|convert", arms=("0", "1"),
     ),
     # Outcomes
@@ -254,13 +263,13 @@ TABLES: tuple[OddInput, ...] = (
         problem="text|str|convert|level|number", discovery=answer(without="y"),
     ),
     odd(
-        "outcome as numbers in text", turn("y", lambda s: s.astype(str)), refusal("'y'", "row 0"),
+        "outcome as numbers in text", turn("y", lambda s: s.astype(str)), refusal("'y'", "row 0", unless_right=True),
         problem="text|str|convert",
     ),
     odd(
         "constant outcome", lambda df: df.assign(y=1.0), refusal("'y'"),
         problem="constant|same value", discovery=warning("constant-column", without="y"),
-        recourse=answer(), diagnosis=warning("constant"),
+        recourse=answer(), diagnosis=warning("constant", right=False),
     ),
     odd("outcome around 1e15", turn("y", lambda s: s + 2.0**20)),
     # Levels and types of covariates
@@ -286,13 +295,14 @@ TABLES: tuple[OddInput, ...] = (
         effects=warning("pooled-levels"), discovery=warning("pooled-levels", without="a"),
     ),
     odd(
-        "numbers as text", turn("a", lambda s: s.astype(str)), refusal("'a'", "row 0"),
+        "numbers as text", turn("a", lambda s: s.astype(str)), refusal("'a'", "row 0", unless_right=True),
         problem="text|str|convert",
     ),
     odd(
         "mixed object column", put("a", 6, "x", object), refusal("'a'", "row 6"),
         problem="text|str|convert|mix",
     ),
+    odd("category of numbers in text", turn("a", lambda s: pd.Categorical((s > 0).astype(int).astype(str)))),
     odd("numbers as objects", turn("a", lambda s: s.astype(object))),
     odd("Decimal objects", turn("a", lambda s: _objects(s, lambda v: Decimal(str(round(v, 6)))))),
     odd(
@@ -307,7 +317,7 @@ TABLES: tuple[OddInput, ...] = (
         diagnosis=warning("marginalised"),
     ),
     odd(
-        "durations", turn("a", lambda s: pd.to_timedelta(s, unit="D")), refusal("'a'", "row 0"),
+        "durations", turn("a", lambda s: pd.to_timedelta(s, unit="D")), refusal("'a'", "row 0", unless_right=True),
         problem="timedelta|duration|date|convert",
     ),
     odd(
@@ -330,18 +340,24 @@ TABLES: tuple[OddInput, ...] = (
     # Scales
     odd("column of scale 1e9 around 1e15", turn("a", lambda s: 1e15 + 1e9 * s)),
     odd("column of scale 1e-3 around 1e6", turn("b", lambda s: 1e6 + 1e-3 * s)),
-    odd("column of scale 1e300", turn("a", lambda s: s * 1e300)),
-    odd("column of scale 1e-300", turn("a", lambda s: s * 1e-300)),
-    odd("confounder of scale 1e-200", turn("b", lambda s: s * 1e-200)),
+    odd("column of scale 1e300", turn("a", lambda s: s * 1e300), recourse=refusal("'a'")),
+    odd("column of scale 1e-300", turn("a", lambda s: s * 1e-300), recourse=refusal("'a'")),
+    odd("confounder of scale 1e-200", turn("b", lambda s: s * 1e-200), recourse=refusal("'b'")),
+    odd(
+        "outcome of scale 1e300", turn("y", lambda s: s * 1e300), refusal("'y'", "e+"),
+        problem="scale|large|overflow", discovery=answer(), diagnosis=answer(),
+    ),
+    odd(
+        "outcome of scale 1e-300", turn("y", lambda s: s * 1e-300), refusal("'y'", "e-"),
+        problem="scale|small", discovery=answer(), diagnosis=answer(),
+    ),
     odd(
         "single value of 1e12 in a confounder", put("b", 8, 1e12), warning("outlier", right=False),
-        problem="outlier|extreme", recourse=answer(), diagnosis=answer(),
-        discovery=warning("outlier", right=False, without="bty"),
+        problem="outlier|extreme", discovery=warning("outlier", right=False, without="bty"),
     ),
     odd(
         "single value of 1e12 in the outcome", put("y", 8, 1e12), warning("outlier", right=False),
-        problem="outlier|extreme", recourse=answer(), diagnosis=warning("outlier", right=False),
-        discovery=warning("outlier", right=False, without="baty"),
+        problem="outlier|extreme", discovery=warning("outlier", right=False, without="baty"),
     ),
     # Sizes
     odd("empty table", lambda df: df.iloc[:0], refusal("0 rows"), problem="0 rows|empty|samples"),

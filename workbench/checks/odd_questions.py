@@ -176,7 +176,7 @@ def _questions(random_state: Any) -> list[OddQuestion]:
         ),
         case(
             "array at prediction after a table", lambda df: _moving(df, lambda at: at.to_numpy()),
-            refusal("'a'"), "names|columns",
+            refusal("'a'", unless_right=True), "names|columns",
         ),
         # A column with two parts to play
         case(
@@ -222,10 +222,10 @@ def _questions(random_state: Any) -> list[OddQuestion]:
         ),
         case("Y and T as columns", lambda df: plain(df, Y=df[["y"]], T=df[["t"]])),
         case(
-            "generator", lambda df: plain(df, Y=(v for v in df.y)), refusal("generator"),
+            "generator", lambda df: plain(df, Y=(v for v in df.y)), refusal("generator", unless_right=True),
             "generator|array|dimension",
         ),
-        case("dictionary", lambda df: plain(df, X={"b": df.b}), refusal("X", "dict"), "dict|array"),
+        case("dictionary", lambda df: plain(df, X={"b": df.b}), refusal("X", "dict", unless_right=True), "dict|array"),
         case(
             "X on its side", lambda df: plain(df, X=df[["b"]].to_numpy().T), refusal("X", "1 row"),
             "length|rows|inconsistent|shape|samples|dimension",
@@ -241,7 +241,7 @@ def _questions(random_state: Any) -> list[OddQuestion]:
         case(
             "names of several levels",
             lambda df: plain(df, W=df[["a"]].set_axis(pd.MultiIndex.from_tuples([("a", "z")]), axis=1)),
-            refusal("W", "'a'"), "levels|MultiIndex",
+            refusal("W", "'a'", unless_right=True), "levels|MultiIndex",
         ),
         # Amounts
         case("more columns than rows", _wide, warning("sample-size"), "sample|few|rank"),

@@ -110,7 +110,9 @@ class RecourseMethod(Parameterised):
             ask = answer.open()
             if len(ask):
                 answer.settle(ask, self._recommend(x[ask], progress))
-        return answer.result(repr(self), tuple(notes))
+        # What the causal model warned of when it was fitted is a condition of every plan.
+        known = getattr(problem.scm, "warnings_", ())
+        return answer.result(repr(self), tuple(dict.fromkeys((*known, *notes))))
 
     def _fit(self, problem: RecourseProblem) -> None:
         """Learn what the method needs; most need nothing."""

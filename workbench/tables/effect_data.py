@@ -19,6 +19,7 @@ from .gate import (
     refuse_missing,
     table,
     warn_of_lone_values,
+    warn_of_repeats,
 )
 from .schema import Feature, Schema
 
@@ -132,6 +133,8 @@ def effect_data(
     x = None if x_table is None else Table(parts["X"], x_table.schema, x_table.named)
     w = None if w_table is None else Table(parts["W"], w_table.schema, w_table.named)
     _refuse_copies(parts["T"][t_name], parts["Y"][y_name], x, w)
+    if groups is None:
+        warn_of_repeats(pd.concat([parts[k] for k in ("Y", "T", "X", "W") if k in parts], axis=1))
     return EffectData(
         y=y,
         t=t,
@@ -152,8 +155,14 @@ def _question_table(
     """Outcome or treatment: whatever role its name or type suggests, it is part of the question."""
     frame, _ = as_frame(data, what, prefix)
     guessed = Schema.infer(frame)
-    known = [schema[n] if schema is not None and n in schema else guessed[n] for n in frame.columns]
-    plain = Schema([replace(f, role=None) for f in known])
+    sources = [schema if schema is not None and n in schema else guessed for n in frame.columns]
+    known = [s[n] for s, n in zip(sources, frame.columns, strict=True)]
+    reasons = {
+        f.name: why
+        for s, f in zip(sources, known, strict=True)
+        if (why := s.reasons.get(f.name)) is not None
+    }
+    plain = Schema([replace(f, role=None) for f in known], reasons)
     return table(data, schema=plain, what=what, prefix=prefix, min_rows=min_rows, drop=False)
 
 

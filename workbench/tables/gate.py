@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, did_you_mean, warn
-from .schema import Feature, Schema, holds_numbers
+from .schema import BY_USER, Feature, Schema, holds_numbers
 
 
 _LONE = 0.5  # share of a column's variance from which one cell governs every fit
 _FEWEST_FOR_LONE = 30
+_REPEATED = 0.05  # share of rows that repeat others from which it matters
+_MEASURED = 50  # distinct values of a number that is measured rather than counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +98,21 @@ def table(
             column=frame.columns[0] if len(frame.columns) == 1 else None,
         )
     guessed = Schema.infer(frame)
-    features = [
-        schema[n] if schema is not None and n in schema else guessed[n] for n in frame.columns
-    ]
-    clean = {f.name: _clean(frame[f.name], f) for f in features}
+    known = schema if schema is not None else Schema([])
+    features = [known[n] if n in known else guessed[n] for n in frame.columns]
+    # What was guessed once stays a guess, also when a fitted schema comes back with new rows.
+    reasons = {
+        n: why
+        for n in frame.columns
+        if (why := (known if n in known else guessed).reasons.get(n)) is not None
+    }
+    clean = {
+        f.name: _clean(frame[f.name], f, reasons.get(f.name, BY_USER) == BY_USER) for f in features
+    }
     out = pd.DataFrame(clean, index=frame.index, columns=list(frame.columns))
     features = [_with_levels(f, out[f.name]) for f in features]
     out = _apply_missing(out, features, drop, min_rows)
-    return Table(out, Schema(features, guessed.reasons), named)
+    return Table(out, Schema(features, reasons), named)
 
 
 def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
@@ -160,15 +169,18 @@ def _unmasked(data: Any) -> Any:
     return data.astype(float).filled(np.nan) if plain else data.astype(object).filled(None)
 
 
-def _clean(column: pd.Series, feature: Feature) -> pd.Series:
-    """One column in canonical type, or the reason why that is impossible."""
+def _clean(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
+    """One column in canonical type, or the reason why that is impossible.
+
+    Levels that look like numbers are believed only if ``declared`` (or a pandas category).
+    """
     if feature.role in ("id", "time", "cluster"):
         return column.astype(object) if column.dtype == object else column
     if holds_numbers(column):
         column = column.astype(float)
     if feature.is_numeric:
         return numbers(column, feature)
-    return _levels(column, feature)
+    return _levels(column, feature, declared)
 
 
 def numbers(column: pd.Series, feature: Feature) -> pd.Series:
@@ -239,13 +251,15 @@ def _refuse_text(column: pd.Series, name: str) -> None:
             )
 
 
-def _levels(column: pd.Series, feature: Feature) -> pd.Series:
+def _levels(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
     name, dtype = feature.name, column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        column = column.astype(object)
+        column, declared = column.astype(object), True
     values = column[column.notna()]
     if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
         _refuse_mixed(values, name)
+        if not declared:
+            _refuse_numbers_as_text(values, feature)
     known = feature.levels
     if known is None:
         known = tuple(sorted(values.unique().tolist(), key=lambda v: (str(type(v)), v)))
@@ -298,10 +312,15 @@ def _refuse_mixed(values: pd.Series, name: str) -> None:
                 value=values.iloc[at],
                 advice="Make the column one type.",
             )
-    if len(values) and values.map(lambda v: isinstance(v, str) and _is_number(v)).all():
+
+
+def _refuse_numbers_as_text(values: pd.Series, feature: Feature) -> None:
+    """A handful of rows may show number-like levels only: all known levels must look like it."""
+    levels = values.unique() if feature.levels is None else feature.levels
+    if len(values) and all(isinstance(v, str) and _is_number(v) for v in levels):
         raise DataError(
             "holds numbers stored as text",
-            column=name,
+            column=feature.name,
             row=values.index[0],
             value=values.iloc[0],
             advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
@@ -309,6 +328,8 @@ def _refuse_mixed(values: pd.Series, name: str) -> None:
 
 
 def _is_number(text: str) -> bool:
+    if not any(c.isdigit() for c in text):  # "nan" and "inf" are words as well
+        return False
     try:
         float(text)
     except ValueError:
@@ -375,7 +396,7 @@ def warn_of_lone_values(columns: Mapping[str, Any]) -> None:
         part = part / (np.abs(part).max() or 1.0)
         apart = (part - np.median(part)) ** 2
         worst = int(apart.argmax())
-        if apart[worst] > _LONE * apart.sum():
+        if apart[worst] > _LONE * apart.sum() and len(np.unique(part)) > 2:
             row, value = column.index[seen[worst]], values[seen[worst]]
             warn(
                 "outlier",
@@ -384,6 +405,24 @@ def warn_of_lone_values(columns: Mapping[str, Any]) -> None:
                 "row alone; correct the cell or leave the row out if it is wrong",
                 [name],
             )
+
+
+def warn_of_repeats(frame: pd.DataFrame) -> None:
+    """Warn of rows that repeat others exactly, where a measured number makes that no chance:
+    they count twice as evidence."""
+    measured = any(
+        frame[n].dtype.kind == "f" and frame[n].nunique() > _MEASURED for n in frame.columns
+    )
+    if not measured:
+        return
+    repeated = frame.duplicated().to_numpy()
+    if repeated.mean() > _REPEATED:
+        warn(
+            "duplicate-rows",
+            f"{count(int(repeated.sum()), 'row')} of {len(frame):,} repeat earlier rows exactly "
+            f"(first at row {frame.index[int(repeated.argmax())]!r}): counted as independent they "
+            "make every interval too narrow; drop them, or name a cluster",
+        )
 
 
 def align(first: pd.DataFrame, other: pd.DataFrame, name: str, against: str) -> pd.DataFrame:

@@ -136,6 +136,9 @@ class Feature:
         return not self.is_numeric
 
 
+BY_USER = "set by the user"
+
+
 @saveable
 class Schema:
     """The columns of a table and what they mean; an immutable, ordered mapping by name.
@@ -213,7 +216,7 @@ class Schema:
                 if new_kind == "binary" and old.levels and len(old.levels) > 2:
                     change.setdefault("levels", None)
             features[name] = replace(old, **change)
-            reasons[name] = "set by the user"
+            reasons[name] = BY_USER
         return Schema(features.values(), reasons)
 
     def select(self, names: Iterable[str]) -> Schema:
