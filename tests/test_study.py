@@ -92,6 +92,12 @@ def test_columns_can_be_adjusted_for_on_the_users_word(clinic):
     assert naive.value > adjusted.value + 1  # sicker patients get the drug
 
 
+def test_consequences_of_the_treatment_are_not_held_fixed(study):
+    for options in ({"adjust_for": ["age", "hospital_days"]}, {"modifiers": ["hospital_days"]}):
+        with pytest.raises(QuestionError, match="'hospital_days': is a consequence of 'drug'"):
+            study.effect("drug", "blood_pressure", **options)
+
+
 def test_an_open_path_is_named(clinic):
     graph = CausalGraph(
         ["drug", "blood_pressure"],

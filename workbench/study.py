@@ -236,9 +236,11 @@ class Study:
 
         if over not in (None, "graphs"):
             raise ParameterError("must be None or 'graphs'", column="over", value=over)
+        modifiers = (modifiers,) if isinstance(modifiers, str) else tuple(modifiers)
+        self._refuse_consequences(treatment, modifiers)
         asked = {
             "estimator": estimator,
-            "modifiers": tuple(modifiers),
+            "modifiers": modifiers,
             "T0": T0,
             "T1": T1,
             "target": target,
@@ -248,6 +250,7 @@ class Study:
         said = {"treatment": treatment, "outcome": outcome, "refute": refute, **asked}
         if adjust_for is not None:
             columns = [adjust_for] if isinstance(adjust_for, str) else list(adjust_for)
+            self._refuse_consequences(treatment, columns)
             found = estimate(
                 self.df, columns, treatment=treatment, outcome=outcome, refute=refute, **options
             )
@@ -434,6 +437,20 @@ class Study:
         """One seed per kind of question, whatever was asked before."""
         kinds = ("effect", "scm", "recourse", "diagnose")
         return spawn(self.random_state, 2 + len(kinds))[2 + kinds.index(kind)]
+
+    def _refuse_consequences(self, treatment: str, columns: Iterable[str]) -> None:
+        """A consequence of the treatment can't be held fixed when its effect is asked for."""
+        if not self.has_graph or treatment not in self.graph:
+            return
+        after = self.graph.descendants(treatment)
+        for name in columns:
+            if name in after:
+                raise QuestionError(
+                    f"is a consequence of {treatment!r} in the graph: comparing rows in which it "
+                    "is equal hides part of the effect",
+                    column=name,
+                    advice="Leave it out, or correct the graph.",
+                )
 
     def _variables(self) -> list[str]:
         return [n for n in self.schema.variables if n in self.df.columns]

@@ -154,6 +154,8 @@ def _recourse(answer: Answer, study: Study) -> list[Card]:
     acted = [c for c in result.acted.columns if result.acted[c].any()]
     columns = ["status", "cost", "validity", *acted, "score", "score_after"]
     table = frame[[c for c in columns if c in frame.columns]]
+    names = {"score": f"{result.quantity} today", "score_after": f"{result.quantity} after"}
+    table = table.rename(columns=names)
     table.index.name = table.index.name or "row"
     cards = [Card.of(f"Plans: {result.target}", result, table=table, rows=8)]
     found = result.outcomes.index[(result.status == "found").to_numpy()]

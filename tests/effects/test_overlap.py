@@ -64,7 +64,7 @@ def test_units_outside_are_named_and_shown():
     assert "p0" in found.outside
     assert bool(found.to_frame().loc["p0", "outside"])
     assert len(found.to_frame(long=True)) == 2 * len(df)
-    assert found.plot().get_title() == f"Overlap: {found.grade}"
+    assert "propensity" in found.plot().get_xlabel()
     assert "outside common support" in repr(found)
     assert "p0" in found._repr_html_() or len(found.outside) > 10
 

@@ -188,7 +188,7 @@ def test_thirty_features_take_milliseconds():
     start = time.perf_counter()
     plan = method.recommend(people, progress=False)
     seconds = time.perf_counter() - start
-    assert (plan.status == "found").all()
+    assert (plan.status == "found").all() and model.predict(plan.recommended).all()
     assert seconds / len(people) < 0.1  # 0.02 on an idle machine
     assert (plan.acted.sum(axis=1) <= 3).all()
 
@@ -247,3 +247,23 @@ def test_unbounded_counting_needs_bounds():
     problem = RecourseProblem(model, max_changes=1, **free)
     with pytest.raises(ParameterError, match="'a'.*no bounds"):
         ExactRecourse().fit(problem).recommend(df)
+
+
+def test_a_score_exactly_at_the_threshold_is_enough():
+    from sklearn.linear_model import LinearRegression
+
+    from workbench.recourse import GrowingSpheres, Wachter
+
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame(rng.integers(0, 6, size=(60, 2)), columns=["a", "b"])
+    model = LinearRegression(fit_intercept=False).fit(df, df["a"] + 2 * df["b"])
+    model.coef_ = np.array([1.0, 2.0])
+    scale = {"a": 1.0, "b": 3.0}
+    problem = RecourseProblem(model, data=df, target={"above": 7}, scale=scale)
+    people = pd.DataFrame({"a": [1, 2, 0], "b": [1, 0, 3]})
+    for method in (ExactRecourse(), GrowingSpheres(), Wachter()):
+        plan = method.fit(problem).recommend(people, progress=False)
+        assert plan.outcomes["score_after"].iloc[0] == 7, method
+    # One more a gains 1 and costs 1; one more b gains 2 and costs a third.
+    exact = ExactRecourse().fit(problem).recommend(people, progress=False)
+    assert np.allclose(exact.outcomes["cost"], [2 / 3, 1.0, 1 / 3])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import CausalGraph, Feature, Schema
+from workbench import CausalGraph, Feature, Schema, StructuralCausalModel
 from workbench.core.errors import GraphError, ParameterError, QuestionError
 from workbench.recourse import (
     ExactRecourse,
@@ -133,26 +133,25 @@ def test_linear_worlds_are_solved_exactly():
             assert cost == pytest.approx(best, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("method", [GrowingSpheres(), Wachter(steps=120)])
+@pytest.mark.parametrize("method", [GrowingSpheres(), Wachter(steps=60)])
 def test_searches_come_close_to_the_exact_answer(method):
     problem, df, _ = world(LINEAR)
-    people = df.iloc[:25]
+    people = df.iloc[:12]
     exact = ExactRecourse().fit(problem).recommend(people, progress=False)
     plan = method.fit(problem).recommend(people, progress=False)
     assert (plan.status == exact.status).mean() > 0.95
     both = ((plan.status == "found") & (exact.status == "found")).to_numpy()
-    ratio = plan.outcomes["cost"][both] / exact.outcomes["cost"][both]
-    assert ratio.min() > 1 - 1e-6
-    assert ratio.median() < 1.02 and ratio.max() < 1.25
+    ratio = (plan.outcomes["cost"] / exact.outcomes["cost"])[both]
+    assert ratio.min() > 1 - 1e-6 and ratio.max() < 1.02
 
 
-@pytest.mark.parametrize("method", [GrowingSpheres(), Wachter(steps=120), NearestTarget()])
+@pytest.mark.parametrize("method", [GrowingSpheres(), Wachter(steps=60), NearestTarget()])
 def test_recommendations_come_true_in_the_world(method):
     problem, df, scm = world(CURVED, below=0.5)
-    people = df.iloc[:30]
+    people = df.iloc[:15]
     plan = method.fit(problem).recommend(people, progress=False)
     found = (plan.status == "found").to_numpy()
-    assert found.sum() > 3
+    assert found.sum() > 1
     for i in np.flatnonzero(found):
         row = people.iloc[[i]].reset_index(drop=True)
         acted = plan.acted.columns[plan.acted.iloc[i]]
@@ -187,6 +186,27 @@ def test_holding_at_todays_value_is_an_action():
         assert "hold m at" in plan.explain(people.index[0])
 
 
+def test_what_can_not_move_can_still_be_held():
+    # m is at its upper bound and would be pushed beyond it: the only way is to hold it there.
+    graph = CausalGraph(["a", "m", "y"], [("a", "m"), ("a", "y")])
+    scm = Additive(graph, {"m": lambda d: d["a"], "y": lambda d: -d["a"]})
+    schema = Schema(
+        [
+            Feature("a", bounds=(-9, 9)),
+            Feature("m", bounds=(-9, 2), actionable="increase"),
+            Feature("y", actionable=False),
+        ]
+    )
+    person = pd.DataFrame({"a": [0.5], "m": [2.0], "y": [1.0]})
+    scale = {"a": 1.0, "m": 1.0}
+    problem = RecourseProblem.in_world(scm, "y", below=-2, schema=schema, scale=scale)
+    for method in (ExactRecourse(), GrowingSpheres(), Wachter()):
+        plan = method.fit(problem).recommend(person, progress=False)
+        assert plan.status.tolist() == ["found"], method
+        assert plan.changes()["kind"].tolist() == ["act", "hold", "follows"]
+        assert plan.outcomes["cost"].iloc[0] == pytest.approx(3, rel=1e-6)
+
+
 def test_a_models_decision_can_be_changed_through_causes():
     from sklearn.linear_model import LogisticRegression
 
@@ -217,7 +237,7 @@ def test_immutables_must_not_move_downstream_either():
 
 def test_curved_worlds_are_refused_by_the_exact_method():
     problem, _, _ = world(CURVED)
-    with pytest.raises(ParameterError, match="not linear.*GrowingSpheres"):
+    with pytest.raises(QuestionError, match="linearly.*GrowingSpheres"):
         ExactRecourse().fit(problem)
 
 
@@ -234,3 +254,95 @@ def test_the_graph_must_know_the_features():
         RecourseProblem.in_world(scm, "risk", data=df)
     with pytest.raises(QuestionError, match="how far changes travel"):
         RecourseProblem(lambda d: d["bmi"], schema=SCHEMA, target={"above": 2}, graph_or_scm=GRAPH)
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    """The public diabetes table and the usual graph: habits and age first, then serum."""
+    from sklearn.datasets import load_diabetes
+
+    df = load_diabetes(as_frame=True, scaled=False).frame.rename(columns={"target": "progression"})
+    serum = [f"s{i}" for i in range(1, 7)]
+    first = ["age", "sex", "bmi", "bp"]
+    edges = [(a, b) for a in first[:2] for b in first[2:]]
+    edges += [(a, s) for a in first for s in serum]
+    edges += [(v, "progression") for v in [*first, *serum]]
+    fixed = {name: {"actionable": False} for name in ["age", "sex", *serum, "progression"]}
+    schema = Schema.infer(df).correct(fixed, bmi={"unit": "kg/m²"}, bp={"unit": "mmHg"})
+    return df, CausalGraph(list(df.columns), edges), schema
+
+
+@pytest.fixture(scope="module")
+def linear_diabetes(diabetes):
+    df, graph, schema = diabetes
+    linear = {n: "linear" for n in graph.nodes if graph.parents(n)}
+    scm = StructuralCausalModel(graph, schema=schema, mechanisms=linear).fit(df, progress=False)
+    return RecourseProblem.in_world(scm, "progression", below=150, schema=schema, data=df), scm
+
+
+def test_progression_below_150(diabetes, linear_diabetes, tmp_path):
+    df, graph, _ = diabetes
+    problem, scm = linear_diabetes
+    people = df[df["progression"] > 150].iloc[:8]
+    plan = ExactRecourse().fit(problem).recommend(people, progress=False)
+    found = (plan.status == "found").to_numpy()
+    assert found.sum() >= 5
+    new = plan.recommended[found]
+    assert (new["progression"] <= 150 + 1e-6).all()
+    assert (new[["age", "sex"]] == people[found][["age", "sex"]]).all(axis=None)
+    assert (plan.outcomes["gap"][found] < 1e-6).all()
+    acted = set(plan.acted.columns[plan.acted.any()])
+    assert acted <= {"bmi", "bp"}
+    changes = plan.changes()
+    assert {"s3", "progression"} <= set(changes.loc[changes["kind"] == "follows", "feature"])
+    text = plan.explain(people.index[found][0])
+    assert "kg/m²" in text and "progression from" in text and "As a consequence" in text
+    search = GrowingSpheres(samples=8, rounds=1).fit(problem).recommend(people, progress=False)
+    assert (search.status == "found").tolist() == found.tolist()
+    ratio = (search.outcomes["cost"] / plan.outcomes["cost"])[found]
+    assert ratio.between(1 - 1e-6, 1.01).all()
+    problem.save(tmp_path / "problem")
+    back = RecourseProblem.load(tmp_path / "problem")
+    again = ExactRecourse().fit(back).recommend(people, progress=False)
+    assert np.allclose(again.outcomes["cost"][found], plan.outcomes["cost"][found])
+
+
+@pytest.mark.slow
+def test_two_actions_are_as_good_as_a_fine_grid(diabetes):
+    df, graph, schema = diabetes
+    scm = StructuralCausalModel(graph, schema=schema).fit(df, progress=False)
+    problem = RecourseProblem.in_world(scm, "progression", below=150, schema=schema, data=df)
+    people = df[df["progression"].between(170, 230)].iloc[:3]
+    plan = GrowingSpheres(samples=24, rounds=3).fit(problem).recommend(people, progress=False)
+    x = problem.space.codes(people)
+    bmi, bp = problem.space.place("bmi"), problem.space.place("bp")
+    for i in range(len(people)):
+        best = np.inf
+        for mask in problem.world.masks(problem.movable, None):
+            sides = [
+                np.linspace(problem.low[j], problem.high[j], 80) if mask[j] else x[i, [j]]
+                for j in (bmi, bp)
+            ]
+            grid = np.array(list(itertools.product(*sides)))
+            start = np.repeat(x[[i]], len(grid), axis=0)
+            values = start.copy()
+            values[:, [bmi, bp]] = grid
+            acted = np.repeat(mask[None], len(grid), axis=0)
+            state = problem.apply(start, acted, values)
+            good = problem.accepts(problem.score(state))
+            best = min(best, problem.cost(start, acted, values)[good].min(initial=np.inf))
+        cost = plan.outcomes["cost"].iloc[i]
+        assert np.isinf(best) or cost <= best * 1.01
+
+
+def test_a_graph_with_data_is_fitted(diabetes):
+    df, _, schema = diabetes
+    graph = CausalGraph(["bmi", "bp", "s5"], [("bmi", "bp"), ("bmi", "s5"), ("bp", "s5")])
+    schema = schema.select(graph.nodes)
+    problem = RecourseProblem(
+        lambda d: -d["s5"], schema=schema, data=df, graph_or_scm=graph, target={"above": -4.5}
+    )
+    people = df[df["s5"].between(4.5, 4.7)].iloc[:3]
+    plan = GrowingSpheres(samples=8, rounds=0).fit(problem).recommend(people, progress=False)
+    assert (plan.status == "found").any()
+    assert set(plan.acted.columns[plan.acted.any()]) <= {"bmi", "bp"}

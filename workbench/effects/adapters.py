@@ -2,153 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..core.errors import ParameterError, QuestionError, warn
 from ..core.saving import saveable
-from ..core.seeding import Seed, foreign_generators, integer, spawn
+from ..core.seeding import Seed, integer
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table
-from .base import EffectEstimator, Estimate
-from .design import independent, modifier_encoder, most_levels
-from .nuisance import cross_fit, fold_ids
+from .base import Estimate
+from .econml_adapter import EconmlAdapter
+from .nuisance import cross_fit
 from .sandwich import covariance, least_squares
-
-
-class EconmlAdapter(EffectEstimator):
-    """What the adapters share: encoding, units, folds, seeds, and saving as a recipe.
-
-    econml sees standardised arrays in canonical column order and folds that keep clusters
-    together. A subclass defines ``_build(folds, seed)`` and reads ``model_``. econml's objects
-    have no safe form on disk: ``save`` keeps class, parameters and a fingerprint of the data, and
-    the loaded estimator answers after ``fit`` on the same data.
-    """
-
-    outcome_sees_treatment = False
-
-    def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
-        raise TypeError(f"{type(self).__name__} must define _build")
-
-    def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
-        fold_seed, model_seed, global_seed, choice_seed = spawn(seed, 4)
-        is_dose = data.arms is None
-        shift, self._unit = float(data.y.mean()), float(data.y.std())
-        self._dose = (float(data.t.mean()), float(data.t.std())) if is_dose else (0.0, 1.0)
-        y = (data.y - shift) / self._unit
-        t = (data.t - self._dose[0]) / self._dose[1] if is_dose else data.t
-        self._encode(data)
-        fold = fold_ids(
-            len(y), self._n_folds(), fold_seed, groups=data.groups, strata=None if is_dose else t
-        )
-        folds = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
-        self.discrete_, self.clustered_ = not is_dose, data.groups is not None
-        x = self._encoded(data.x)
-        self._choose(data, x, y, fold, choice_seed)
-        with foreign_generators(global_seed), warnings.catch_warnings(record=True) as heard:
-            warnings.simplefilter("always")
-            self.model_ = self._build(folds, model_seed)
-            self.model_.fit(
-                y,
-                t,
-                X=x,
-                W=self.nuisance_columns_,
-                sample_weight=None if data.weight is None else data.weight / data.weight.mean(),
-                cache_values=True,
-                **self._fit_options(),
-            )
-            self._finish(data, x, fold)
-        del self.nuisance_columns_
-        for text in sorted({str(h.message) for h in heard if _matters(h)}):
-            warn("econml", text)
-        self._compare_with_saved(data)
-
-    def _n_folds(self) -> int:
-        if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:
-            raise ParameterError("must be an integer from 2", column="n_folds", value=self.n_folds)
-        return self.n_folds
-
-    def _fit_options(self) -> dict[str, Any]:
-        return {}
-
-    def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
-        """What a method learns beyond econml's fit."""
-
-    def _encode(self, data: EffectData) -> None:
-        from ..tables.encode import Encoder
-
-        self.encoder_ = None if data.x is None else modifier_encoder(data.x)
-        self.columns_ = None
-        if data.x is not None:
-            encoded = self.encoder_.transform(data.x)
-            self.columns_ = independent(encoded, self.encoder_.columns_, "effect modifiers X")
-        self.nuisance_columns_ = None
-        if data.w is not None:
-            encoded = Encoder(max_levels=most_levels(len(data))).fit_transform(data.w)
-            self.nuisance_columns_ = encoded if encoded.shape[1] else None
-        if self.nuisance_columns_ is None and (data.x is None or not len(self.columns_)):
-            # econml wants a column: one that says nothing leaves a comparison of means.
-            self.nuisance_columns_ = np.zeros((len(data), 1))
-
-    def _encoded(self, x: Table | None) -> np.ndarray | None:
-        if x is None or not len(self.columns_):
-            return None
-        return self.encoder_.transform(x)[:, self.columns_]
-
-    def _choose(
-        self, data: EffectData, x: np.ndarray | None, y: np.ndarray, fold: np.ndarray, seed: Any
-    ) -> None:
-        """Name the candidate for the outcome, once for all folds (the treatment's is known)."""
-        parts = [part for part in (x, self.nuisance_columns_) if part is not None]
-        if self.outcome_sees_treatment:
-            parts.append((data.t[:, None] == np.arange(1, len(data.arms))).astype(float))
-        z = np.hstack(parts) if parts else np.empty((len(y), 0))
-        z = (z - z.mean(axis=0)) / np.where(z.std(axis=0) > 1e-12, z.std(axis=0), 1.0)
-        outcome = cross_fit(z, y, fold, weight=data.weight, random_state=seed).chosen
-        self.nuisances_ = {"treatment": self.overlap_.chosen, "outcome": outcome}
-
-    def _models(self, seed: np.random.SeedSequence) -> tuple[Any, Any]:
-        """Nuisances of outcome and treatment; econml's own defaults undercover in small samples."""
-        from .learners import AutoClassifier, AutoRegressor
-
-        outcome, treated = (integer(s) for s in spawn(seed, 2))
-        model_y = AutoRegressor(self.nuisances_["outcome"], random_state=outcome)
-        chosen = self.nuisances_["treatment"]
-        if self.discrete_:
-            return model_y, AutoClassifier(chosen=chosen, random_state=treated)
-        return model_y, AutoRegressor(chosen[0], random_state=treated)
-
-    def _codes(self, t0: Any, t1: Any) -> np.ndarray:
-        """The contrast as weights of econml's treatment columns."""
-        if self.arms_ is None:
-            return np.array([(t1 - t0) / self._dose[1]]) * self._unit
-        eye = np.eye(len(self.arms_))[:, 1:]
-        return (eye[t1] - eye[t0]) * self._unit
-
-    def _compare_with_saved(self, data: EffectData) -> None:
-        self.data_hash_ = data_hash(data)
-        saved = getattr(self, "saved_hash", None)
-        if saved is not None and saved != self.data_hash_:
-            warn(
-                "other-data",
-                f"this {type(self).__name__} was saved after a fit on other data; its answers will "
-                "differ",
-            )
-
-    def _state(self) -> dict[str, Any]:
-        saved = getattr(self, "data_hash_", None) or getattr(self, "saved_hash", None)
-        return {"params": self.get_params(deep=False), "data_hash": saved}
-
-    @classmethod
-    def _from_state(cls, state: dict[str, Any]) -> EconmlAdapter:
-        estimator = cls(**state["params"])
-        if state["data_hash"] is not None:
-            estimator.saved_hash = state["data_hash"]
-        return estimator
 
 
 @saveable
@@ -340,7 +206,10 @@ class CausalForestDML(EconmlAdapter):
             forest.n_jobs = 1  # workers add up trees in any order: answers would differ in bits
         rest_y, rest_t, *_ = self.model_.residuals_
         rest_t = rest_t.reshape(n, -1)
-        theta = self.model_.const_marginal_effect(x).reshape(n, -1)
+        # Out of bag: trees that saw a row make its residual too small, and with it the error.
+        theta = self.model_.model_cate.oob_predict(x).reshape(n, -1)
+        seen = self.model_.const_marginal_effect(x).reshape(n, -1)
+        theta = np.where(np.isnan(theta), seen, theta)
         pull = self._inverse_variance(data, x, rest_t, fold)
         score = theta + pull * (rest_y - (theta * rest_t).sum(axis=1))[:, None]
         weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
@@ -490,23 +359,3 @@ class DRLearner(EconmlAdapter):
         if x is None:  # the rows fitted are themselves a sample
             variance += code @ self.mean_var_ @ code
         return Estimate(value, float(np.sqrt(variance)), self.df_)
-
-
-def data_hash(data: EffectData) -> str:
-    """Fingerprint of what an estimator was fitted on."""
-    digest = hashlib.sha256()
-    for part in (data.y, data.t, data.weight, data.groups):
-        if part is not None:
-            digest.update(np.ascontiguousarray(part).tobytes())
-    for part in (data.x, data.w):
-        if part is not None:
-            digest.update("\0".join(part.names).encode())
-            hashes = pd.util.hash_pandas_object(part.frame, index=False, categorize=False)
-            digest.update(hashes.to_numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _matters(heard: warnings.WarningMessage) -> bool:
-    return issubclass(heard.category, UserWarning | RuntimeWarning) and not issubclass(
-        heard.category, DeprecationWarning | FutureWarning
-    )

@@ -10,7 +10,7 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table, count
 from .base import EffectEstimator, Estimate
-from .design import covariates, independent, modifier_encoder
+from .design import content_rank, covariates, independent, modifier_encoder
 from .nuisance import Basis, cross_fit, fold_ids, propensities
 from .sandwich import cluster_sums, covariance, least_squares
 
@@ -119,7 +119,14 @@ class AIPW(EffectEstimator):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Cross-fitted P(arm | z) and E[Y | z, arm], each (n, arms)."""
         fold_seed, arm_seed, outcome_seed = spawn(seed, 3)
-        fold = fold_ids(len(data), self.n_folds, fold_seed, groups=data.groups, strata=data.t)
+        fold = fold_ids(
+            len(data),
+            self.n_folds,
+            fold_seed,
+            groups=data.groups,
+            strata=data.t,
+            rank=content_rank(data),
+        )
         k = len(data.arms)
         if repeat == 0:  # the overlap diagnosis has cross-fitted them already
             chance, chosen = self.overlap_.score, self.overlap_.chosen

@@ -12,12 +12,9 @@ from ..core.parameters import Parameterised
 from ..core.results import number
 from ..core.seeding import Seed, sequence, spawn
 from ..tables.effect_data import EffectData, arm, effect_data
-from ..tables.gate import Table, count, table
-from .design import covariate_table, redundant
+from ..tables.gate import Table, table
+from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .overlap import diagnose
-
-_SMALL_ARM = 20
-_FEW_CLUSTERS = 20
 
 
 class Estimate(NamedTuple):
@@ -155,6 +152,7 @@ class EffectEstimator(Parameterised):
         for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
             delattr(self, name)
         diagnosis, fitting = spawn(self.random_state, 2)
+        data = rows_that_weigh(data)
         check_clusters(data)
         tell_size_and_rank(data)
         overlap = diagnose(data, diagnosis)
@@ -404,62 +402,3 @@ def _scalar(value: Any) -> Any:
             advice="Call effect once per contrast.",
         )
     return value
-
-
-def check_clusters(data: EffectData) -> None:
-    """Refuse what clusters make unanswerable; warn where they are few."""
-    if data.groups is None:
-        return
-    n_groups = len(np.unique(data.groups))
-    if n_groups < 3:
-        raise DataError(
-            f"there are {count(n_groups, 'cluster')}, at least 3 are needed",
-            column="groups",
-            advice="Leave groups out if rows are independent.",
-        )
-    for k, name in enumerate(data.arms or ()):
-        inside = data.t == k
-        if len(np.unique(data.groups[inside])) < 2:
-            raise DataError(
-                "has rows in one cluster only, so its effect can't be told from the cluster's",
-                column=data.t_name,
-                row=data.index[int(inside.argmax())],
-                value=name,
-                advice="At least two clusters per arm are needed.",
-            )
-    if n_groups < _FEW_CLUSTERS:
-        warn(
-            "few-clusters",
-            f"only {n_groups} clusters: intervals rest on {n_groups - 1} degrees of freedom",
-        )
-
-
-def tell_size_and_rank(data: EffectData) -> None:
-    """Warn about small arms, more columns than rows can carry, and redundant columns."""
-    joined = covariate_table(data)
-    width = 0 if joined is None else len(joined.names)
-    if data.arms is not None:
-        sizes = np.bincount(data.t, minlength=len(data.arms))
-        small = [k for k in range(len(data.arms)) if sizes[k] < _SMALL_ARM]
-        if small:
-            warn(
-                "sample-size",
-                f"only {count(int(sizes[small[0]]), 'row')} with {data.t_name!r} = "
-                f"{data.arms[small[0]]!r}: the interval is not to be relied on",
-                [data.t_name],
-            )
-    if width and len(data) < 5 * width:
-        warn(
-            "sample-size",
-            f"{len(data)} rows for {count(width, 'covariate')}: adjustment is regularised and may "
-            "leave confounding behind",
-        )
-    bad = redundant(data)
-    if bad:
-        warn(
-            "rank",
-            f"{', '.join(map(repr, bad[:5]))}{' ...' if len(bad) > 5 else ''} "
-            f"{'is' if len(bad) == 1 else 'are'} constant or determined by other covariates and "
-            "add nothing to the adjustment",
-            bad,
-        )

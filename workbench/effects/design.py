@@ -41,6 +41,18 @@ def covariates(data: EffectData) -> tuple[np.ndarray, tuple[str, ...]]:
     return encoder.transform(joined), encoder.columns_
 
 
+def content_rank(data: EffectData) -> np.ndarray:
+    """Place of each row when sorted by outcome, treatment and covariates, (n,).
+
+    It depends on the rows' content only, not on the order in which they come, nor on units.
+    """
+    z, _ = covariates(data)
+    order = np.lexsort((*z.T[::-1], data.t, data.y))
+    rank = np.empty(len(order), dtype=int)
+    rank[order] = np.arange(len(order))
+    return rank
+
+
 def modifier_encoder(x: Table) -> Encoder:
     """The encoder of effect modifiers for a linear model: levels against the first one."""
     return Encoder(drop_first=True, max_levels=most_levels(len(x))).fit(x)

@@ -14,7 +14,8 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
 from ..tables.schema import Schema
-from .base import EffectEstimator, Estimate, check_clusters, tell_size_and_rank
+from .base import EffectEstimator, Estimate
+from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
 from .question import Question, question_data, structure_of, unit_of
 
@@ -90,6 +91,8 @@ def estimate(
             )  # fmt: skip
         else:
             _refuse_choice(question, estimator, target)
+            if refute:
+                warn("not-refuted", f"there are no refuters for a {question.method} estimate")
             answer = _linear(checked, question, structure, (T0, T1))
     low, high = answer["found"].interval(alpha) if answer["found"].se >= 0 else (np.nan, np.nan)
     data: EffectData = answer["data"]
@@ -176,6 +179,7 @@ def _back_door(
     if (chosen.needs_modifiers and not x) or not chosen.adjusts_for_w:
         x, w = x + w, []
     data = question_data(checked, question, structure, x, w, chosen.takes_arms())
+    data = rows_that_weigh(data)
     chosen.fit_data(data)
     t0, t1 = _contrast(data, *contrast)
     answer = chosen.average_effect_on_treated if target == "ATT" else chosen.average_effect
@@ -201,8 +205,8 @@ def _back_door(
         "method": repr(chosen),
         "assumption": chosen.assumes,
         "estimator": chosen,
-        "effects": _effects(chosen, data, question, t0, t1),
-        "subgroups": lambda alpha: _subgroups(chosen, data, question, t0, t1, alpha),
+        "effects": _effects(chosen, question, t0, t1),
+        "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha),
         "overlap": chosen.overlap_,
         "refutations": refutations,
     }
@@ -233,19 +237,16 @@ def _estimator(
     return clone(estimator)
 
 
-def _effects(
-    fitted: EffectEstimator, data: EffectData, question: Question, t0: Any, t1: Any
-) -> pd.DataFrame | None:
+def _effects(fitted: EffectEstimator, question: Question, t0: Any, t1: Any) -> pd.DataFrame | None:
     """Each unit's conditional effect beside its modifiers."""
-    if not question.modifiers or data.x is None:
+    if not question.modifiers or fitted.x_ is None:
         return None
-    name = "effect" if "effect" not in data.x.names else "effect (estimated)"
-    return data.x.frame.assign(**{name: fitted.effect(T0=t0, T1=t1)})
+    name = "effect" if "effect" not in fitted.x_ else "effect (estimated)"
+    return fitted.x_.assign(**{name: fitted.effect(T0=t0, T1=t1)})
 
 
 def _subgroups(
     fitted: EffectEstimator,
-    data: EffectData,
     question: Question,
     t0: Any,
     t1: Any,
@@ -253,19 +254,17 @@ def _subgroups(
 ) -> pd.DataFrame:
     """Average effects by level or quartile of each modifier."""
     rows = []
-    for name in question.modifiers if data.x is not None else ():
-        if name not in data.x.names:
-            continue
-        column = data.x.frame[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            cells = column.astype(str).to_numpy()
-        else:
-            cells = pd.qcut(column, 4, duplicates="drop").astype(str).to_numpy()
-        for cell in dict.fromkeys(np.sort(cells).tolist()):
-            inside = cells == cell
-            part = Table(data.x.frame[inside], data.x.schema, data.x.named)
-            found = fitted.average_effect(part, T0=t0, T1=t1)
+    known = () if fitted.x_ is None else tuple(fitted.x_.columns)
+    for name in (m for m in question.modifiers if m in known):
+        column = fitted.x_[name]
+        if not isinstance(column.dtype, pd.CategoricalDtype):
+            column = pd.qcut(column, 4, duplicates="drop")
+        places = column.cat.codes.to_numpy()
+        for place in np.unique(places):
+            inside = places == place
+            found = fitted.average_effect(fitted.x_[inside], T0=t0, T1=t1)
             low, high = found.interval(alpha)
+            cell = str(column.cat.categories[place]) if place >= 0 else "(missing)"
             row = {"modifier": name, "value": cell, "n": int(inside.sum())}
             rows.append(row | {"effect": found.value, "low": low, "high": high})
     columns = ["modifier", "value", "n", "effect", "low", "high"]
@@ -295,10 +294,11 @@ def _linear(
     from .instrument import instrument_effect
 
     data = question_data(checked, question, structure, [], sorted(question.adjustment), None)
+    data = rows_that_weigh(data)
     check_clusters(data)
     tell_size_and_rank(data)
     names = list(question.mediators or question.instruments)
-    extra = Table(checked.frame[names], checked.schema.select(names), checked.named)
+    extra = Table(checked.frame.loc[data.index, names], checked.schema.select(names), checked.named)
     for name in names:
         if checked.schema[name].role is not None:
             raise DataError("names units, times or clusters", column=name)

@@ -21,6 +21,7 @@ _LOGISTIC = (1.0, 1e-1, 1e-2, 1e-3)
 _FEWEST_FOR_TREES = 100
 _MOST_FOR_PRODUCTS = 12
 _MOST_FOR_SPLINES = 60
+_ONE_FOLD_DECIDES = 4000  # training rows from which the first fold picks the family for all
 _WIDE = 300  # columns from which a Newton step is dear and fewer penalties are tried
 
 
@@ -31,10 +32,13 @@ def fold_ids(
     *,
     groups: np.ndarray | None = None,
     strata: np.ndarray | None = None,
+    rank: np.ndarray | None = None,
 ) -> np.ndarray:
     """Fold of each row, (n,): groups stay together, strata (arms) are spread evenly.
 
     There are as many folds as the smallest stratum (or the number of groups) allows, at most k.
+    With ``rank`` (a place for each row that depends on its content alone) the order in which rows
+    arrive has no influence.
     """
     rng = generator(random_state)
     units = np.arange(n) if groups is None else np.asarray(groups)
@@ -46,7 +50,9 @@ def fold_ids(
         layer = tally.argmax(axis=1)
     sizes = np.bincount(layer)
     k = max(2, min(k, int(sizes[sizes > 0].min())))
-    order = rng.permutation(len(labels))
+    place = np.full(len(labels), n)
+    np.minimum.at(place, unit, np.arange(n) if rank is None else rank)
+    order = np.argsort(place)[rng.permutation(len(labels))]
     order = order[np.argsort(layer[order], kind="stable")]
     fold = np.empty(len(labels), dtype=int)
     fold[order] = np.arange(len(labels)) % k
@@ -262,20 +268,30 @@ def cross_fit(
     weight = np.ones(len(y)) if weight is None else weight
     rows = np.ones(len(y), dtype=bool) if rows is None else rows
     basis = Basis.fit(z) if basis is None else basis
-    seed = integer(random_state)
+    seed, family = integer(random_state), None
     found: dict[str, np.ndarray] = {}
     for k in np.unique(fold):
-        learn, answer = rows & (fold != k) & (weight > 0), fold == k
-        models = candidates(z[learn], y[learn], weight[learn], binary, basis, seed)
+        learn, answer = rows & (fold != k), fold == k
+        models = candidates(z[learn], y[learn], weight[learn], binary, basis, seed, family)
         for name, predict in models.items():
             found.setdefault(name, np.full(len(y), np.nan))[answer] = predict(z[answer])
+        if family is None and learn.sum() > _ONE_FOLD_DECIDES:
+            here = {name: v for name, v in found.items() if name in models}
+            family = _best(y, here, weight * (rows & answer), binary)[0].partition(",")[0]
     complete = {name: v for name, v in found.items() if not np.isnan(v).any()}
-    if not complete:  # some folds had too few rows for any model
-        complete = {"constant": np.where(np.isnan(found["constant"]), 0.0, found["constant"])}
-    share = weight * rows / (weight * rows).sum()
-    losses = {name: float(share @ _loss(y, v, binary)) for name, v in complete.items()}
+    chosen, loss = _best(y, complete, weight * rows, binary)
+    return CrossFit(complete[chosen], chosen, loss)
+
+
+def _best(
+    y: np.ndarray, found: dict[str, np.ndarray], weight: np.ndarray, binary: bool
+) -> tuple[str, float]:
+    """The candidate with the least loss over the rows that weigh, and that loss."""
+    judged = weight > 0
+    share = weight[judged] / weight[judged].sum()
+    losses = {n: float(share @ _loss(y[judged], v[judged], binary)) for n, v in found.items()}
     chosen = min(losses, key=losses.__getitem__)
-    return CrossFit(complete[chosen], chosen, losses[chosen])
+    return chosen, losses[chosen]
 
 
 def _loss(y: np.ndarray, prediction: np.ndarray, binary: bool) -> np.ndarray:

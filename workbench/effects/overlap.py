@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, effect_data
 from ..tables.gate import count
 from ..tables.schema import Schema
-from .design import covariates
+from .design import content_rank, covariates
 from .nuisance import Basis, cross_fit, fold_ids, propensities
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Overlap(Result):
         treatment: Name of the treatment.
         arms: The arms, or None for a dose.
         score: Propensities (n, arms), or for a dose its prediction from the covariates (n, 1).
+        received: The arm's position, or the dose, of each unit (n,).
         outside: Labels of the units outside common support.
         auc: For arms: how well covariates separate the arms (0.5 not at all, 1 wholly); for a
             dose: the cross-fitted R².
@@ -54,6 +55,7 @@ class Overlap(Result):
     treatment: str
     arms: tuple[Any, ...] | None
     score: np.ndarray
+    received: np.ndarray
     outside: tuple[Any, ...]
     auc: float
     ess: tuple[float, ...]
@@ -119,17 +121,27 @@ class Overlap(Result):
         }
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Propensities by arm (or predicted against unexplained dose)."""
+        """Propensities by the arm received, or the dose received against its prediction."""
         import matplotlib.pyplot as plt
 
         ax = plt.subplots()[1] if ax is None else ax
-        names = ["prediction"] if self.arms is None else [f"P({a!r})" for a in self.arms]
-        for j, name in enumerate(names if len(names) != 2 else names[1:]):
-            column = self.score[:, j if len(names) != 2 else 1]
-            ax.hist(column, bins=30, alpha=0.5, label=name)
-        ax.set_xlabel("propensity" if self.arms else f"predicted {self.treatment}")
+        if self.arms is None:
+            odd = self.index.isin(list(self.outside))
+            for part, color in ((~odd, "#2b6cb0"), (odd, "#c05621")):
+                ax.scatter(self.score[part, 0], self.received[part], s=9, alpha=0.5, color=color)
+            low, high = self.received.min(), self.received.max()
+            ax.plot([low, high], [low, high], color="0.6", linewidth=0.8)
+            ax.set_xlabel(f"{self.treatment} predicted from the covariates".replace("$", r"\$"))
+            ax.set_ylabel(f"{self.treatment} received".replace("$", r"\$"))
+            return ax
+        bins = np.linspace(0, 1, 26)
+        shown = 1 if len(self.arms) == 2 else None
+        for j, arm in enumerate(self.arms):
+            got = self.score[self.received == j, j if shown is None else shown]
+            ax.hist(got, bins=bins, alpha=0.5, label=f"received {arm!r}".replace("$", r"\$"))
+        own = "the arm received" if shown is None else repr(self.arms[1]).replace("$", r"\$")
+        ax.set_xlabel(f"propensity of {own}")
         ax.set_ylabel("units")
-        ax.set_title(f"Overlap: {self.grade}")
         ax.legend()
         return ax
 
@@ -204,8 +216,6 @@ def _design(
 
 
 def _with_warnings(found: Overlap, notes: Sequence[CausalWarning]) -> Overlap:
-    from dataclasses import replace
-
     return replace(found, warnings=tuple(notes))
 
 
@@ -222,7 +232,8 @@ def _arms(data: EffectData, random_state: Seed) -> Overlap:
     z, names = covariates(data)
     n, k = len(data), len(data.arms)
     weight = np.ones(n) if data.weight is None else data.weight
-    fold = fold_ids(n, 5, fold_seed, groups=data.groups, strata=data.t)
+    rank = content_rank(data)
+    fold = fold_ids(n, 5, fold_seed, groups=data.groups, strata=data.t, rank=rank)
     score, chosen = propensities(
         z, data.t, k, fold, weight=weight, basis=Basis.fit(z), random_state=model_seed
     )
@@ -235,6 +246,7 @@ def _arms(data: EffectData, random_state: Seed) -> Overlap:
         treatment=data.t_name,
         arms=data.arms,
         score=score,
+        received=data.t,
         outside=tuple(data.index[outside]),
         auc=max(_auc(score[:, a], member[:, a]) for a in range(k)),
         ess=tuple(float(e) for e in ess),
@@ -286,7 +298,7 @@ def _dose(data: EffectData, random_state: Seed) -> Overlap:
     fit = cross_fit(
         z,
         dose,
-        fold_ids(n, 5, fold_seed, groups=data.groups),
+        fold_ids(n, 5, fold_seed, groups=data.groups, rank=content_rank(data)),
         weight=weight,
         random_state=model_seed,
     )
@@ -301,6 +313,7 @@ def _dose(data: EffectData, random_state: Seed) -> Overlap:
         treatment=data.t_name,
         arms=None,
         score=(fit.values * spread + center)[:, None],
+        received=data.t,
         outside=tuple(data.index[outside]),
         auc=1 - unexplained,
         ess=(n * min(unexplained, 1.0),),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from ..core.errors import ParameterError, QuestionError, WorkbenchError, did_you_mean
 from ..core.results import Result, number
@@ -199,6 +200,7 @@ def refute_data(
     simulations: int = 10,
     random_state: Seed = 0,
     estimated: Estimate | None = None,
+    progress: bool = True,
 ) -> Refutations:
     """:func:`refute` on checked data; ``estimated`` saves fitting the estimate once more."""
     names = list(refuters)
@@ -217,9 +219,11 @@ def refute_data(
         estimated = answer(T0=contrast[0], T1=contrast[1])
     # A context of its own: conditions of the refuters' fits are not conditions of the answer.
     run = contextvars.Context().run
+    seeds = spawn(random_state, len(names))
+    bar = tqdm(names, desc="refuting", delay=2, leave=False, disable=not progress)
     items = [
         run(_attempt, name, estimator, data, contrast, target, simulations, seed, estimated)
-        for name, seed in zip(names, spawn(random_state, len(names)), strict=True)
+        for name, seed in zip(bar, seeds, strict=True)
     ]
     return Refutations(tuple(items))
 
@@ -244,17 +248,8 @@ def _attempt(
         try:
             refuted = _call(name, table, estimand, estimate, data, simulations, seed)
         except WorkbenchError as error:
-            nan = float("nan")
-            return Refutation(
-                name,
-                "doubtful",
-                f"It could not be run: {error}",
-                estimated.value,
-                nan,
-                nan,
-                nan,
-                nan,
-            )
+            said = f"It could not be run: {error}"
+            return Refutation(name, "doubtful", said, estimated.value, *[float("nan")] * 4)
     vanishes = name in ("placebo treatment", "dummy outcome")
     expected = 0.0 if vanishes else estimated.value
     seen = np.array(wrapped.seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -12,11 +13,13 @@ from ..core.saving import saveable
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
 from .problem import RecourseProblem
 from .program import Program, Terms
-from .search import trim
+from .search import trim, with_spare
 from .structure import Linear, Unknown, inverse_link
 from .world import LinearWorld
 
-_FIRST_MARGIN, _LAST_MARGIN = 1e-7, 1e-3
+# The solver is exact to 1e-7: where that decides, a little more score is asked for.
+_FURTHER = (1e-9, 1e-7, 1e-6)
+_MARGINS = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
 @saveable
@@ -75,9 +78,13 @@ class ExactRecourse(RecourseMethod):
             ) from error
         self._effects = None
         if problem.world is not None:
-            people = problem.data if problem.data is not None else problem._probes()
-            self._effects = LinearWorld.of(problem, people).weights
+            people = problem.probes() if problem.data is None else problem.data
+            self._effects = LinearWorld.of(problem, people)
         self.weights_ = self._model.weights.copy()
+
+    @property
+    def _weights(self) -> np.ndarray | None:
+        return None if self._effects is None else self._effects.weights
 
     def _state(self) -> dict:
         return {"time_limit": self.time_limit, "problem": getattr(self, "problem_", None)}
@@ -98,14 +105,14 @@ class ExactRecourse(RecourseMethod):
         found = np.flatnonzero(status.words == FOUND)
         # The solver is exact to 1e-7; bisection takes the rest off, for everybody at once.
         values[found] = trim(self.problem_, x[found], mask[found], values[found], halvings=40)
-        return Actions(mask, values, status, bound)
+        return Actions(*with_spare(self.problem_, x, mask, values), status, bound)
 
     def _one(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, str, str]:
         """Solve for one person; ask for a little more score until the true model agrees."""
-        problem, margin, bound = self.problem_, _FIRST_MARGIN, None
+        problem, bound = self.problem_, None
         nothing = np.zeros(len(x), dtype=bool), x
-        while margin <= _LAST_MARGIN:
-            plan = _Plan(problem, self._model, self._effects, x, margin)
+        for margin in _MARGINS:
+            plan = _Plan(problem, self._model, self._weights, x, margin)
             solution = plan.program.solve(self.time_limit)
             if solution.status == "infeasible":
                 word, reason = self._why_not(x)
@@ -115,22 +122,37 @@ class ExactRecourse(RecourseMethod):
                 return (*nothing, max(solution.bound, 0.0), NOT_FOUND, why)
             # The first programme is the question itself; later ones ask for more.
             bound = max(solution.bound, 0.0) if bound is None else bound
-            mask, values = plan.action(solution.values)
-            state = problem.apply(x[None], mask[None], values[None])
-            if problem.accepts(problem.score(state))[0]:
-                over = problem.budget is not None and bound > problem.budget * (1 + 1e-6)
-                if not over:
-                    return mask, values, bound, FOUND, ""
-                why = (
-                    f"the cheapest way costs at least {bound:.4g}, the budget is {problem.budget:g}"
-                )
+            if problem.budget is not None and bound > problem.budget * (1 + 1e-6):
+                why = f"every way costs at least {bound:.4g}, the budget is {problem.budget:g}"
                 return (*nothing, bound, INFEASIBLE, why)
-            margin *= 10
+            mask, values = plan.action(solution.values)
+            accepted = self._accepted(x, mask, values)
+            if accepted is not None:
+                return mask, accepted, bound, FOUND, ""
         return (*nothing, bound, NOT_FOUND, "the model disagrees with its own linear form")
+
+    def _accepted(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+        """The values, or the values a hair further, if the model and the rules accept them."""
+        world, space = self._effects or self.problem_, self.problem_.space
+        free = mask & ~space.discrete & ~space.integer
+        low, high = (side[0] for side in self.problem_.reach(x[None]))
+        for more in (0.0, *_FURTHER):
+            further = np.clip(values + more * np.sign(values - x) * self._scale, low, high)
+            tried = np.where(free, further, values)
+            action = x[None], mask[None], tried[None]
+            state = world.apply(*action)
+            accepted = self.problem_.accepts(self.problem_.score(state))
+            if accepted[0] and self.problem_.permitted(*action, state)[0]:
+                return tried
+        return None
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return self.problem_.cost.scale
 
     def _why_not(self, x: np.ndarray) -> tuple[str, str]:
         """Tell an unreachable score from rules that contradict each other."""
-        free = _Plan(self.problem_, None, self._effects, x, 0.0)
+        free = _Plan(self.problem_, None, self._weights, x, 0.0)
         if free.program.solve(self.time_limit).status == "infeasible":
             return INFEASIBLE, "no permitted action satisfies the constraints"
         return INFEASIBLE, "no permitted action reaches the target"
@@ -140,8 +162,11 @@ class ExactRecourse(RecourseMethod):
 class _Plan:
     """The program of one person.
 
-    ``place[c]`` are the terms that give the change of design column c, in scaled units for
-    numbers; every piece speaks about these changes only.
+    Attributes:
+        place: Design column -> terms that give its change, in scaled units for numbers; every
+            piece speaks about these changes only, so that other models are other pieces.
+        acts: Feature -> the 0/1 variable that says whether it is acted on, where that matters.
+        shifts: Feature with causes -> how far an action takes it from where they put it.
     """
 
     problem: RecourseProblem
@@ -152,6 +177,7 @@ class _Plan:
     program: Program = field(default_factory=Program)
     place: dict[int, Terms] = field(default_factory=dict)
     acts: dict[int, int] = field(default_factory=dict)
+    shifts: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problem = self.problem
@@ -160,7 +186,11 @@ class _Plan:
         self.counts = problem.cost.norm == "l0" or problem.max_changes is not None
         self.largest = self.program.variable(cost=1.0) if problem.cost.norm == "linf" else None
         for j in range(len(self.x)):
-            if problem.movable[j] and low[j] < high[j]:
+            if not problem.movable[j]:
+                continue
+            if self._is_caused(j):  # also where it can't move: it can still be held
+                self._caused_number(j)
+            elif low[j] < high[j]:
                 self._level(j) if problem.space.discrete[j] else self._number(j)
         if self.effects is not None:
             self._causes()
@@ -190,9 +220,6 @@ class _Plan:
         problem, program = self.problem, self.program
         scale, slot = problem.cost.scale[j], problem.space.slots[j].start
         rise, fall = (self.high[j] - self.x[j]) / scale, (self.x[j] - self.low[j]) / scale
-        if self.effects is not None and self._is_caused(j):
-            self._caused_number(j, rise, fall)
-            return
         up, down = program.variable(high=rise), program.variable(high=fall)
         self._charge(dict.fromkeys((up, down), problem.cost.weights[j]))
         self.place[slot] = {up: 1.0, down: -1.0}
@@ -239,53 +266,52 @@ class _Plan:
     # -- causes ----------------------------------------------------------------------------
 
     def _is_caused(self, j: int) -> bool:
-        return bool(np.any(self.effects[j] != 0))
+        return self.effects is not None and bool(np.any(self.effects[j] != 0))
 
-    def _caused_number(self, j: int, rise: float, fall: float) -> None:
+    def _legal_change(self, j: int) -> tuple[float, float]:
+        """How far a feature's causes may take it, in its scale."""
+        problem, scale = self.problem, self.problem.cost.scale[j]
+        if problem.fixed[j]:
+            return 0.0, 0.0
+        down, up = problem.floor[j] - self.x[j], problem.ceiling[j] - self.x[j]
+        return min(down / scale, 0.0), max(up / scale, 0.0)
+
+    def _caused_number(self, j: int) -> None:
         """A number with causes: charged for its whole change, but only when it is acted on."""
         problem, program, act = self.problem, self.program, self._act(j)
+        scale = problem.cost.scale[j]
+        rise, fall = (self.high[j] - self.x[j]) / scale, (self.x[j] - self.low[j]) / scale
         charged, shift = program.variable(), program.variable(-np.inf)
-        change = program.variable(-np.inf)
-        most = self._finite(j, max(rise, fall, 0.0)) + self._travel(j)
+        change = program.variable(*self._legal_change(j))
+        most = self._finite(j, max(rise, fall, 0.0)) + self._spans[j]
         self._charge({charged: problem.cost.weights[j]})
         for sign in (1.0, -1.0):
             program.row({charged: 1.0, change: -sign, act: -most}, low=-most)
-            program.row({shift: sign, act: -(most + self._travel(j))}, high=0.0)
+            program.row({shift: sign, act: -(most + self._spans[j])}, high=0.0)
         # When acted on, the new value is within reach; otherwise it goes where its causes say.
         program.row({change: 1.0, act: most}, high=rise + most)
         program.row({change: 1.0, act: -most}, low=-fall - most)
         if problem.space.integer[j]:
-            raise ParameterError(
-                f"{problem.space.names[j]!r} is a count with causes",
-                column="graph_or_scm",
-                advice="Make it continuous, or use GrowingSpheres.",
+            raise QuestionError(
+                "is a count with causes, which no linear model gives whole numbers",
+                column=problem.space.names[j],
+                advice="Make it continuous in the schema, or use GrowingSpheres.",
             )
         self.place[problem.space.slots[j].start] = {change: 1.0}
-        self._shifts[j] = shift
+        self.shifts[j] = shift
 
-    @property
-    def _shifts(self) -> dict[int, int]:
-        return self.__dict__.setdefault("_shift_of", {})
-
-    def _travel(self, j: int) -> float:
-        """How far the causes of j can move it, in its scale."""
-        return float(self._spans[j])
-
-    @property
+    @cached_property
     def _spans(self) -> np.ndarray:
         """Largest possible change of every feature, in its scale, from ranges and effects."""
-        if "_span" not in self.__dict__:
-            scale = self.problem.cost.scale
-            own = np.maximum(self.high - self.x, self.x - self.low) / scale
-            own = np.where(self.problem.movable, own, 0.0)
-            for j in np.flatnonzero(~np.isfinite(own)):
-                self._finite(j, own[j])
-            strength = np.abs(self.effects) * scale[None, :] / scale[:, None]
-            total = own.copy()
-            for _ in range(len(own)):  # along ever longer paths; a DAG ends
-                total = np.maximum(total, own + strength @ total)
-            self.__dict__["_span"] = total
-        return self.__dict__["_span"]
+        scale, movable = self.problem.cost.scale, self.problem.movable
+        own = np.where(movable, np.maximum(self.high - self.x, self.x - self.low) / scale, 0.0)
+        for j in range(len(own)):
+            self._finite(j, own[j])
+        strength = np.abs(self.effects) * scale[None, :] / scale[:, None]
+        total = own.copy()
+        for _ in range(len(own)):  # along ever longer paths; a DAG ends
+            total = np.maximum(total, own + strength @ total)
+        return total
 
     def _causes(self) -> None:
         """``change_j = sum_k W_jk change_k (+ shift_j)`` for every feature with causes."""
@@ -295,13 +321,7 @@ class _Plan:
                 continue
             slot = problem.space.slots[j].start
             if slot not in self.place:
-                floor, ceiling = problem.floor[j] - self.x[j], problem.ceiling[j] - self.x[j]
-                free = self.program.variable(-np.inf)
-                if problem.fixed[j]:
-                    floor = ceiling = 0.0
-                self.program.lows[free] = min(floor / scale[j], 0.0)
-                self.program.highs[free] = max(ceiling / scale[j], 0.0)
-                self.place[slot] = {free: 1.0}
+                self.place[slot] = {self.program.variable(*self._legal_change(j)): 1.0}
         for j in range(len(self.x)):
             if not self._is_caused(j):
                 continue
@@ -310,8 +330,8 @@ class _Plan:
                 for variable, c in self.place.get(problem.space.slots[k].start, {}).items():
                     weight = self.effects[j, k] * scale[k] / scale[j]
                     terms[variable] = terms.get(variable, 0.0) - weight * c
-            if j in self._shifts:
-                terms[self._shifts[j]] = -1.0
+            if j in self.shifts:
+                terms[self.shifts[j]] = -1.0
             self.program.row(terms, 0.0, 0.0)
 
     # -- conditions ------------------------------------------------------------------------
@@ -373,11 +393,11 @@ class _Plan:
                 if changes[picked] > 0.5:
                     values[j], mask[j] = picked, True
                 continue
-            acted = j not in self._shifts or solution[self.acts[j]] > 0.5
+            acted = j not in self.shifts or solution[self.acts[j]] > 0.5
             value = self.x[j] + changes[0] * problem.cost.scale[j]
             value = np.rint(value) if space.integer[j] and abs(changes[0]) > 1e-7 else value
             moved = abs(value - self.x[j]) > 1e-9 * problem.cost.scale[j]
             if moved and acted:
                 values[j] = float(np.clip(value, self.low[j], self.high[j]))
-            mask[j] = acted and (moved or j in self._shifts)
+            mask[j] = acted and (moved or j in self.shifts)
         return mask, values

@@ -10,7 +10,7 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, generator, sequence
 from .method import Actions, RecourseMethod, Status
 from .problem import RecourseProblem
-from .search import feasible, polish, shorten, snap, tidy
+from .search import feasible, finish, first_of_each, ranks, shorten, snap, with_spare
 
 _ROWS = 100_000
 _DOUBLINGS = 14
@@ -70,51 +70,33 @@ class GrowingSpheres(RecourseMethod):
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
         n, width = x.shape
         mask, values, found = np.zeros((n, width), bool), x.copy(), np.zeros(n, dtype=bool)
-        chunk = max(_ROWS // (len(self.patterns_) * self._directions(width)), 1)
+        chunk = max(_ROWS // (len(self.patterns_) * (self.samples + 2 * width)), 1)
         starts = range(0, n, chunk)
         for start in tqdm(starts, desc="recourse", delay=2, disable=not progress, leave=False):
             part = slice(start, start + chunk)
             mask[part], values[part], found[part] = self._search(x[part])
         why = "no action that was tried reaches the target"
-        return Actions(mask, values, Status.where(found, why))
+        tried = with_spare(self.problem_, x, mask, values)
+        return Actions(*tried, Status.where(found, why))
 
     def _directions(self, width: int) -> int:
         return self.samples + 2 * width
 
     def _search(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        problem, n, width = self.problem_, *x.shape
-        people = np.repeat(np.arange(n), len(self.patterns_))
-        pattern = np.tile(self.patterns_, (n, 1))
+        problem, n, count = self.problem_, len(x), len(self.patterns_)
         rng = generator(self.random_state)
-        # The same draws for everybody: nobody's answer depends on who else is in the table.
-        draws = self._draws(rng, width)
-        flips = rng.random(draws.shape)
-        start = x[people]
-        best = np.full(len(people), np.inf)
-        mask, values = pattern.copy(), start.copy()
-        self._grow(start, pattern, draws, flips, best, mask, values)
+        best = _Best(problem, np.repeat(x, count, axis=0), np.tile(self.patterns_, (n, 1)))
+        self._grow(best, rng)
         turn = 0.5
         for _ in range(self.rounds):
-            cheapest = np.full(n, np.inf)
-            np.minimum.at(cheapest, people, best)
-            rows = np.flatnonzero(best <= 2.0 * cheapest[people])
-            rows = rows[np.isfinite(best[rows])]
-            self._turn(rows, start, pattern, rng, turn, best, mask, values)
+            cheapest = np.repeat(best.cost.reshape(n, count).min(axis=1), count)
+            rows = np.flatnonzero(np.isfinite(best.cost) & (best.cost <= 2.0 * cheapest))
+            self._turn(best, rows, rng, turn)
             turn *= 0.5
-        chosen = self._cheapest(people, best, n)
-        found = np.isfinite(best[chosen])
-        mask, values = mask[chosen], np.where(found[:, None], values[chosen], x)
-        if found.any():
-            mask[found], values[found] = polish(problem, x[found], mask[found], values[found])
-            mask, values = tidy(problem, x, mask, values)
-        return mask, values, found
+        chosen = best.cost.reshape(n, count).argmin(axis=1) + np.arange(n) * count
+        return finish(problem, x, best.mask[chosen], best.values[chosen], best.cost[chosen])
 
-    @staticmethod
-    def _cheapest(people: np.ndarray, best: np.ndarray, n: int) -> np.ndarray:
-        """For each person the position of the cheapest row."""
-        return best.reshape(n, -1).argmin(axis=1) + np.arange(n) * (len(people) // max(n, 1))
-
-    def _draws(self, rng: np.random.Generator, width: int) -> np.ndarray:
+    def _directions(self, rng: np.random.Generator, width: int) -> np.ndarray:
         """Directions ``(S, F)`` of length 1 in the sum of moves: along axes, then mixed."""
         axes = np.vstack([np.eye(width), -np.eye(width)])
         mixed = rng.normal(size=(self.samples, width))
@@ -123,114 +105,85 @@ class GrowingSpheres(RecourseMethod):
         size = np.abs(draws).sum(axis=1, keepdims=True)
         return np.divide(draws, size, out=np.zeros_like(draws), where=size > 0)
 
-    def _grow(
-        self,
-        start: np.ndarray,
-        pattern: np.ndarray,
-        draws: np.ndarray,
-        flips: np.ndarray,
-        best: np.ndarray,
-        mask: np.ndarray,
-        values: np.ndarray,
-    ) -> None:
-        """Follow all directions outward until each row has a hit; bisect the hits."""
-        radius, waiting = 0.25, np.arange(len(start))
+    def _grow(self, best: _Best, rng: np.random.Generator) -> None:
+        """Follow all directions outward until each row has a hit; bisect the hits.
+
+        The draws are the same for everybody: nobody's answer depends on who else is asked.
+        """
+        draws = self._directions(rng, best.start.shape[1])
+        flips = rng.random(draws.shape)
+        radius, waiting = 0.25, np.arange(len(best.start))
         for _ in range(_DOUBLINGS):
             if not len(waiting):
                 return
-            count = len(draws)
-            rows = np.repeat(waiting, count)
-            near = np.where(draws == 0, 0.0, radius * draws)
-            goal, acted = self._aim(
-                start[rows],
-                pattern[rows],
-                np.tile(near, (len(waiting), 1)),
-                np.tile(flips, (len(waiting), 1)),
-                0.5 if radius > 0.5 else 0.0,
-            )
-            self._keep(rows, start, acted, goal, best, mask, values)
-            waiting = waiting[~np.isfinite(best[waiting])]
+            moves = np.tile(radius * draws, (len(waiting), 1))
+            chance = np.tile(flips, (len(waiting), 1))
+            rows = np.repeat(waiting, len(draws))
+            best.keep(rows, *self._aim(best, rows, moves, chance, 0.5 if radius > 0.5 else 0.0))
+            waiting = waiting[~np.isfinite(best.cost[waiting])]
             radius *= 2
 
-    def _turn(
-        self,
-        rows: np.ndarray,
-        start: np.ndarray,
-        pattern: np.ndarray,
-        rng: np.random.Generator,
-        turn: float,
-        best: np.ndarray,
-        mask: np.ndarray,
-        values: np.ndarray,
-    ) -> None:
+    def _turn(self, best: _Best, rows: np.ndarray, rng: np.random.Generator, turn: float) -> None:
         """Draw new directions around the best of each row and keep what is cheaper."""
-        problem, width = self.problem_, start.shape[1]
+        space, width = self.problem_.space, best.start.shape[1]
         noise = rng.normal(size=(self.samples, width))
         noise *= rng.random(noise.shape) < 0.5
-        flips = rng.random(noise.shape)
+        chance = rng.random(noise.shape)
         if not len(rows):
             return
-        step = (values - start)[rows] / problem.cost.scale
+        step = (best.values - best.start)[rows] / self.problem_.cost.scale
+        step[:, space.discrete] = 0.0
         size = np.abs(step).sum(axis=1)[:, None, None]
-        moved = 2.0 * step[:, None, :] + turn * size * noise[None]
-        moved *= np.where(flips < 0.15, 0.0, 1.0)[None]
+        moves = np.where(chance < 0.15, 0.0, 2.0 * step[:, None, :] + turn * size * noise)
         many = np.repeat(rows, self.samples)
-        goal, acted = self._aim(
-            start[many], pattern[many], moved.reshape(-1, width), np.ones((len(many), width)), 0.0
-        )
-        levels = problem.space.discrete & (np.tile(flips, (len(rows), 1)) > 0.3)
-        goal = np.where(levels, values[many], goal)
-        acted = acted | (levels & mask[many])
-        self._keep(many, start, acted, goal, best, mask, values)
+        goal, acted = self._aim(best, many, moves.reshape(-1, width), np.ones((1, width)), 0.0)
+        levels = space.discrete & (np.tile(chance, (len(rows), 1)) > 0.3)
+        goal = np.where(levels, best.values[many], goal)
+        best.keep(many, goal, acted | (levels & best.mask[many]))
 
     def _aim(
-        self,
-        start: np.ndarray,
-        pattern: np.ndarray,
-        moves: np.ndarray,
-        flips: np.ndarray,
-        share: float,
+        self, best: _Best, rows: np.ndarray, moves: np.ndarray, chance: np.ndarray, share: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Values and masks of moves in scaled units; a share of the levels is changed."""
-        problem = self.problem_
-        space = problem.space
+        problem, space = self.problem_, self.problem_.space
+        start, pattern = best.start[rows], best.pattern[rows]
         goal = start + np.where(pattern & ~space.discrete, moves * problem.cost.scale, 0.0)
         for j in np.flatnonzero(space.discrete & problem.movable):
             levels = len(space.features[j].levels)
-            # The draw decides both whether the level changes and to which other level.
-            pick = np.floor(flips[:, j] / max(share, 1e-12) * (levels - 1))
-            other = (start[:, j] + 1 + pick) % levels
-            goal[:, j] = np.where(pattern[:, j] & (flips[:, j] < share), other, start[:, j])
+            # One draw decides whether the level changes and to which of the others.
+            pick = np.floor(chance[:, j] / max(share, 1e-12) * (levels - 1))
+            changes = pattern[:, j] & (chance[:, j] < share)
+            goal[:, j] = np.where(changes, (start[:, j] + 1 + pick) % levels, start[:, j])
         goal = snap(problem, start, goal)
-        acted = pattern if problem.world is not None else goal != start
-        if problem.world is None and problem.max_changes is not None:
+        if problem.world is not None:
+            return goal, pattern
+        acted = goal != start
+        if problem.max_changes is not None:
             moved = problem.cost.moves(start, goal)
-            rank = np.argsort(np.argsort(-moved, axis=1, kind="stable"), axis=1, kind="stable")
-            acted = acted & (rank < problem.max_changes)
+            acted = acted & (ranks(moved) < problem.max_changes)
             goal = np.where(acted, goal, start)
         return goal, acted
 
-    def _keep(
-        self,
-        rows: np.ndarray,
-        start: np.ndarray,
-        acted: np.ndarray,
-        goal: np.ndarray,
-        best: np.ndarray,
-        mask: np.ndarray,
-        values: np.ndarray,
-    ) -> None:
-        """Bisect the feasible goals and remember the cheapest of each row, in place."""
-        problem = self.problem_
+
+class _Best:
+    """The cheapest feasible action of each row: a person with a set of features to act on."""
+
+    def __init__(self, problem: RecourseProblem, start: np.ndarray, pattern: np.ndarray):
+        self.problem, self.start, self.pattern = problem, start, pattern
+        self.cost = np.full(len(start), np.inf)
+        self.mask, self.values = pattern.copy(), start.copy()
+
+    def keep(self, rows: np.ndarray, goal: np.ndarray, acted: np.ndarray) -> None:
+        """Bisect the feasible goals and remember the cheapest of each row."""
+        problem = self.problem
         hits = np.flatnonzero(acted.any(axis=1))
-        hits = hits[feasible(problem, start[rows[hits]], acted[hits], goal[hits])]
+        hits = hits[feasible(problem, self.start[rows[hits]], acted[hits], goal[hits])]
         if not len(hits):
             return
-        at = rows[hits]
-        short = shorten(problem, start[at], acted[hits], goal[hits], halvings=8)
-        cost = problem.cost(start[at], acted[hits], short)
-        order = np.lexsort((np.arange(len(at)), cost, at))
-        first = order[np.r_[True, at[order][1:] != at[order][:-1]]]
-        better = first[cost[first] < best[at[first]]]
-        best[at[better]] = cost[better]
-        mask[at[better]], values[at[better]] = acted[hits][better], short[better]
+        at, acted = rows[hits], acted[hits]
+        short = shorten(problem, self.start[at], acted, goal[hits], halvings=8)
+        cost = problem.cost(self.start[at], acted, short)
+        lead = first_of_each(at, cost)
+        lead = lead[cost[lead] < self.cost[at[lead]]]
+        self.cost[at[lead]] = cost[lead]
+        self.mask[at[lead]], self.values[at[lead]] = acted[lead], short[lead]

@@ -223,6 +223,8 @@ class _Answer:
             scales=dict(zip(problem.space.names, problem.cost.scale.tolist(), strict=True)),
             target=problem.describe_target(),
             cost_unit=problem.cost.unit,
+            score_name=problem.score_name,
             method=method,
+            quantity=problem.quantity,
             warnings=notes,
         )

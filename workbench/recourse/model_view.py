@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError, WorkbenchError, did_you_mean
-from ..core.seeding import generator
 from ..tables.encode import Encoder
 from ..tables.schema import Feature, Schema
-from . import readers
+from .inside import Inside
 from .space import Space
-from .structure import Inputs, Linear, Link, OutcomeNode, Relu, Tree, Trees, Unknown
+from .structure import Linear, Link, OutcomeNode, Relu, Trees, Unknown
 
 if TYPE_CHECKING:
     import torch
@@ -182,17 +181,17 @@ class ModelView:
 
     @cached_property
     def _short(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        if self.is_torch and self._inputs is not None:
-            inputs = self._inputs
+        if self.is_torch and self.inside.inputs is not None:
+            inputs = self.inside.inputs
             return lambda design: self._outputs(inputs(design))
-        found = self._try("linear") or self._try("relu")
+        found = self.inside.find("linear") or self.inside.find("relu")
         return None if found is None else found.score
 
     def _outputs(self, inputs: np.ndarray) -> np.ndarray:
         import torch
 
         with torch.no_grad():
-            return self._forward(self._tensor(inputs)).double().numpy()
+            return self.forward(self.tensor(inputs)).double().numpy()
 
     def _ask(self, frame: pd.DataFrame) -> Any:
         inputs = frame if self.encoder is None else self._encoded(frame)
@@ -238,14 +237,14 @@ class ModelView:
             )
         return scores
 
-    def _tensor(self, inputs: np.ndarray) -> torch.Tensor:
+    def tensor(self, inputs: np.ndarray) -> torch.Tensor:
         import torch
 
         first = next(self._module.parameters(), None)
         like = torch.float32 if first is None else first.dtype
         return torch.from_numpy(inputs).to(like)
 
-    def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Scores of a torch module's inputs, differentiable."""
         out = self._module(inputs)
         if out.ndim == 2 and out.shape[1] == 1:
@@ -257,15 +256,20 @@ class ModelView:
             out = out.sigmoid()
         return out if self.index or self.output == "value" else 1.0 - out
 
-    # -- structure -------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------
+
+    @cached_property
+    def inside(self) -> Inside:
+        """What is known about the model's structure, read on first use."""
+        return Inside(self)
 
     @property
     def structure(self) -> str:
         """``"linear"``, ``"trees"``, ``"relu"``, ``"differentiable"`` or ``"score only"``."""
         for name in ("linear", "trees", "relu"):
-            if self._try(name) is not None:
+            if self.inside.find(name) is not None:
                 return name
-        return "differentiable" if self.is_torch and self._inputs is not None else "score only"
+        return "score only" if self.decision_encoded is None else "differentiable"
 
     def linear(self) -> Linear:
         """The model as weights in raw units, which reproduce the score.
@@ -284,156 +288,20 @@ class ModelView:
         return self._known("relu")
 
     def _known(self, name: str) -> Any:
-        found = self._try(name)
+        found = self.inside.find(name)
         if found is None:
             raise Unknown(f"{self.name} is not known to be {_WORDS[name]}")
         return found
 
-    def _try(self, name: str) -> Any:
-        if name not in self._structures:
-            found = getattr(self, f"_read_{name}")() if self._inputs is not None else None
-            self._structures[name] = found if found is None or self._agrees(found) else None
-        return self._structures[name]
-
-    @cached_property
-    def _structures(self) -> dict[str, Any]:
-        return {}
-
-    @cached_property
-    def _trial(self) -> np.ndarray:
-        codes = self.space.draw(64, self.center, 2.0 * self.spread, generator(0))
-        return np.vstack([self.center[None, :], codes])
-
-    def _agrees(self, found: Linear | Trees | Relu) -> bool:
-        rows = self._trial if isinstance(found, Trees) else self.space.design(self._trial)
-        truth, guess = self.score(self.space.frame(self._trial)), found.score(rows)
-        single = self.is_torch and self._tensor(np.zeros(1)).dtype.itemsize < 8
-        tolerance = (1e-4 if single else 1e-8) * (1.0 + np.abs(truth).max())
-        return bool(np.abs(truth - guess).max() <= tolerance)
-
-    @cached_property
-    def _inputs(self) -> Inputs | None:
-        """The preprocessing as an affine map of the design, or None where it is not one.
-
-        Only steps that are affine in numbers and tables in levels are accepted, so asking each
-        design column once gives the whole map.
-        """
-        steps, last = readers.unwrap(self.model)
-        if not all(readers.is_affine(s) for s in steps):
-            return None
-        if not (self.is_torch or hasattr(last, "predict")):
-            return None
-        space, base = self.space, self.center.copy()
-        base[space.discrete] = 0
-        probes, steps_taken = [base], []
-        for j, slot in enumerate(space.slots):
-            for level in range(slot.stop - slot.start):
-                row = base.copy()
-                row[j] = level if space.discrete[j] else base[j] + max(self.spread[j], 1.0)
-                steps_taken.append(1.0 if space.discrete[j] else row[j] - base[j])
-                probes.append(row)
-        try:
-            asked = self._preprocess(steps, space.frame(np.array(probes)))
-        except (ValueError, TypeError):  # e.g. an encoder that never saw this number as a level
-            return None
-        matrix = ((asked[1:] - asked[0]) / np.array(steps_taken)[:, None]).T
-        return Inputs(matrix, asked[0] - matrix @ space.design(base[None, :])[0])
-
-    def _preprocess(self, steps: list[Any], frame: pd.DataFrame) -> np.ndarray:
-        out = frame[self.columns]
-        if self.encoder is not None:
-            out = self.encoder.transform(out)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for step in steps:
-                out = step.transform(out)
-        out = out.toarray() if hasattr(out, "toarray") else out
-        return np.asarray(out, dtype=float)
-
-    def _read_linear(self) -> Linear | None:
-        _, last = readers.unwrap(self.model)
-        found = readers.linear(last, self.index)
-        if found is None:
-            network = self._try("relu")
-            if network is None or len(network.weights) > 1:
-                return None
-            return Linear(network.weights[0][0], float(network.biases[0][0]), network.link)
-        weights, intercept, link = found
-        return Linear(
-            self._inputs.matrix.T @ weights, float(self._inputs.offset @ weights) + intercept, link
-        )
-
-    def _read_relu(self) -> Relu | None:
-        _, last = readers.unwrap(self.model)
-        found = readers.relu(last, self.index, self.output)
-        if found is None:
-            return None
-        weights, biases, link = found
-        first = weights[0] @ self._inputs.matrix
-        offset = weights[0] @ self._inputs.offset + biases[0]
-        return Relu((first, *weights[1:]), (offset, *biases[1:]), link)
-
-    def _read_trees(self) -> Trees | None:
-        _, last = readers.unwrap(self.model)
-        found = readers.trees(last, self.index)
-        if found is None:
-            return None
-        raw, link = found
-        trees = [_raw_tree(tree, self._inputs, self.space) for tree in raw]
-        if any(tree is None for tree in trees):
-            return None
-        ensemble = Trees(tuple(trees), 0.0, link)
-        # The constant of a boosted ensemble is kept in different places by every library.
-        truth = self.score(self.space.frame(self._trial[:1]))[0]
-        if link == "logit":
-            truth = np.log(truth) - np.log1p(-truth)
-        return Trees(ensemble.trees, float(truth - ensemble.decision(self._trial[:1])[0]), link)
-
-    # -- gradients -------------------------------------------------------------------------
-
-    @cached_property
+    @property
     def decision_encoded(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         """Differentiable decision of design rows ``(n, D)``; None where there is no gradient."""
-        import torch
-
-        if self._inputs is None:
-            return None
-        network = self._try("relu")
-        line = None if network is not None else self._try("linear")
-        if line is not None:
-            network = Relu((line.weights[None, :],), (np.array([line.intercept]),), line.link)
-        if network is not None:
-            layers = [
-                (torch.from_numpy(w.T.copy()), torch.from_numpy(np.array(b)))
-                for w, b in zip(network.weights, network.biases, strict=True)
-            ]
-
-            def decide(design: torch.Tensor) -> torch.Tensor:
-                for k, (weight, bias) in enumerate(layers):
-                    design = (design if k == 0 else design.relu()) @ weight + bias
-                return design[:, 0]
-
-            return decide
-        if not self.is_torch:
-            return None
-        matrix = torch.from_numpy(self._inputs.matrix.T.copy())
-        offset = torch.from_numpy(self._inputs.offset)
-        kind = self._tensor(np.zeros(1)).dtype
-
-        def ask(design: torch.Tensor) -> torch.Tensor:
-            score = self._forward((design @ matrix + offset).to(kind)).double()
-            return torch.logit(score, eps=1e-12) if self.is_probability else score
-
-        return ask
+        return self.inside.decide
 
     @property
     def link(self) -> Link:
-        """How ``decision_encoded`` becomes the score."""
-        for name in ("linear", "relu"):
-            found = self._try(name)
-            if found is not None:
-                return found.link
-        return "logit" if self.is_probability else "identity"
+        """How the decision becomes the score."""
+        return self.inside.link
 
     def score_encoded(self, z: torch.Tensor) -> torch.Tensor:
         """Differentiable score of design rows ``(n, D)``: numbers raw, one column per level.
@@ -450,34 +318,6 @@ class ModelView:
 
 
 _WORDS = {"linear": "linear", "trees": "a sum of trees", "relu": "a ReLU network"}
-
-
-def _raw_tree(tree: readers.RawTree, inputs: Inputs, space: Space) -> Tree | None:
-    """A tree over inputs as a tree over codes; None where a split mixes features."""
-    feature, threshold = tree["feature"].copy(), tree["threshold"].copy()
-    tables, flipped = {}, set()
-    for node in np.flatnonzero(tree["left"] >= 0):
-        row, offset = inputs.matrix[tree["feature"][node]], inputs.offset[tree["feature"][node]]
-        owners = np.unique(space.owner[row != 0])
-        if len(owners) > 1:
-            return None
-        j = int(owners[0]) if len(owners) else 0
-        feature[node] = j
-        slot = space.slots[j]
-        if space.discrete[j] or not len(owners):
-            levels = row[slot] + offset if len(owners) else np.array([offset])
-            tables[int(node)] = levels <= tree["threshold"][node]
-            if not space.discrete[j]:  # an input that never changes: one side is never reached
-                threshold[node] = np.inf if tables.pop(int(node))[0] else -np.inf
-            continue
-        slope = row[slot.start]
-        threshold[node] = (tree["threshold"][node] - offset) / slope
-        if slope < 0:
-            flipped.add(int(node))
-            threshold[node] = np.nextafter(threshold[node], -np.inf)
-    return Tree(
-        feature, threshold, tree["left"], tree["right"], tree["value"], tables, frozenset(flipped)
-    )
 
 
 def _is_torch(model: Any) -> bool:

@@ -57,7 +57,8 @@ class NearestTarget(RecourseMethod):
             raise ParameterError("must not be negative", column="margin", value=self.margin)
         if self.candidates < 1:
             raise ParameterError("must be at least 1", column="candidates", value=self.candidates)
-        accepted = problem.target.margin(problem.scores) >= self.margin
+        accepted = problem.accepts(problem.scores)
+        accepted &= problem.target.margin(problem.scores) >= self.margin
         self.targets_ = np.unique(problem.data[accepted], axis=0)  # (m, F)
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:

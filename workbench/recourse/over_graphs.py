@@ -16,6 +16,8 @@ from .problem import RecourseProblem
 from .recommendations import Recommendations
 from .wachter import Wachter
 
+_SLOPED = ("linear", "relu", "differentiable")
+
 
 def recommend_over_graphs(
     problems: Sequence[tuple[RecourseProblem, float]],
@@ -107,12 +109,12 @@ def _chosen(
 
 
 def _default(problem: RecourseProblem) -> RecourseMethod:
-    for method in (ExactRecourse(), Wachter(), GrowingSpheres()):
-        try:
-            return method.fit(problem)
-        except (QuestionError, ParameterError) as error:
-            refused = error
-    raise refused
+    """Exact where the structure permits; gradients where there are slopes; else spheres."""
+    try:
+        return ExactRecourse().fit(problem)
+    except (QuestionError, ParameterError):
+        sloped = problem.world is not None or problem.view.structure in _SLOPED
+        return (Wachter() if sloped else GrowingSpheres()).fit(problem)
 
 
 def _copy(method: RecourseMethod) -> RecourseMethod:

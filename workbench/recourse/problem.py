@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from ..tables.gate import Table, as_frame, table
 from ..tables.schema import Schema
 from .constraints import Coupling, Couplings
 from .cost import Cost
+from .density import Density
 from .model_view import ModelView, column_names
 from .space import Space
 from .structure import OutcomeNode
@@ -27,7 +29,6 @@ from .target import Target
 from .world import World
 
 _PROBES = 64
-_MOST_POINTS = 5000
 
 
 @saveable
@@ -233,14 +234,14 @@ class RecourseProblem:
                     column="target",
                     advice="Use {'above': number} or {'below': number}.",
                 )
-            return Target(0.5, target.direction, target.label)
+            target = replace(target, threshold=0.5)
         if view.is_probability and not 0 < target.threshold < 1:
             raise ParameterError(
                 "a probability's threshold lies between 0 and 1",
                 column="target",
                 value=target.threshold,
             )
-        return target
+        return replace(target, strict=view.is_probability or hasattr(self.model, "classes_"))
 
     # -- what methods ask ------------------------------------------------------------------
 
@@ -303,34 +304,22 @@ class RecourseProblem:
         return self.view.score(self.space.frame(self.data))
 
     def plausibility(self, codes: np.ndarray) -> np.ndarray:
-        """Share of the data in sparser regions than each row: 1 is as common as it gets.
-
-        By the distance to the fifth-nearest row of the data, in units of the cost's scale.
-        """
-        tree, spread = self._density
-        if not len(codes):
-            return np.empty(0)
-        distance = tree.query(self._placed(codes), k=min(5, tree.n))[0].reshape(len(codes), -1)
-        return 1.0 - np.searchsorted(spread, distance[:, -1], side="left") / len(spread)
+        """Share of the data in sparser regions than each row; see :class:`Density`."""
+        return self._density(codes)
 
     @cached_property
-    def _density(self) -> tuple[Any, np.ndarray]:
-        from scipy.spatial import cKDTree
+    def _density(self) -> Density:
+        return Density(self.space, self.data, self.cost.scale)
 
-        points = np.unique(self._placed(self.data), axis=0)
-        if len(points) > _MOST_POINTS:
-            points = points[generator(0).choice(len(points), _MOST_POINTS, replace=False)]
-        tree = cKDTree(points)
-        # A row of the data is its own nearest: one more neighbour compares like with like.
-        distance = tree.query(points, k=min(6, tree.n))[0].reshape(len(points), -1)
-        return tree, np.sort(distance[:, -1])
+    @property
+    def score_name(self) -> str:
+        """What the score is called in sentences."""
+        return self.model.name if isinstance(self.model, OutcomeNode) else "the score"
 
-    def _placed(self, codes: np.ndarray) -> np.ndarray:
-        size = (
-            np.where(self.space.discrete[self.space.owner], 2**0.5, 0)
-            + np.where(self.space.discrete, 0, self.cost.scale)[self.space.owner]
-        )
-        return self.space.design(codes) / size
+    @property
+    def quantity(self) -> str:
+        """What the score is: the outcome's name in the world, else ``"score"``."""
+        return self.model.name if isinstance(self.model, OutcomeNode) else "score"
 
     def describe_target(self) -> str:
         """The target as text."""
@@ -356,27 +345,23 @@ class RecourseProblem:
         """Read what :meth:`save` wrote and verify that ``model`` is the one it was about."""
         return saving.load(path, model=model)
 
-    def _probes(self) -> np.ndarray:
+    def probes(self) -> np.ndarray:
+        """Codes of rows to try the model on: the first of the data, else drawn in its range."""
         if self.data is not None and len(self.data):
             return self.data[:_PROBES]
         typical = self._typical()
         return self.space.draw(_PROBES, typical["center"], typical["spread"], generator(0))
 
     def _state(self) -> dict[str, Any]:
-        probes = self._probes()
-        in_world = isinstance(self.model, OutcomeNode)
+        probes = self.space.frame(self.probes())
+        scale = self.scale_name
         return {
-            "outcome": self.model.name if in_world else None,
-            "columns": self.columns,
             "schema": self.space.schema,
-            "dtypes": {n: str(d) for n, d in self.space.dtypes.items()},
             "data": None if self.data is None else self.space.frame(self.data),
             "target": self.target,
             "cost": self.cost_name,
-            "scale": dict(self.scale_name)
-            if isinstance(self.scale_name, Mapping)
-            else self.scale_name,
-            "scm": self.scm,
+            "scale": dict(scale) if isinstance(scale, Mapping) else scale,
+            "graph_or_scm": self.scm,
             "constraints": list(self.couplings.items),
             "encoder": self.encoder,
             "max_changes": self.max_changes,
@@ -384,16 +369,13 @@ class RecourseProblem:
             "immutable": list(self.immutable),
             "extrapolate": self.extrapolate,
             "output": self.output,
-            "model": self.view.name,
-            "probes": self.space.frame(probes),
-            "probe_scores": self.view.score(self.space.frame(probes)),
+            "outcome": self.model.name if isinstance(self.model, OutcomeNode) else None,
+            "fingerprint": (self.view.name, probes, self.view.score(probes)),
         }
 
     @classmethod
     def _from_state(cls, state: dict[str, Any], model: Any = None, **_: Any) -> RecourseProblem:
-        outcome, name = state.pop("outcome"), state.pop("model")
-        probes, expected = state.pop("probes"), state.pop("probe_scores")
-        state.pop("columns"), state.pop("dtypes")
+        outcome, (name, probes, expected) = state.pop("outcome"), state.pop("fingerprint")
         if outcome is not None:
             model = OutcomeNode(outcome)
         elif model is None:
@@ -401,7 +383,7 @@ class RecourseProblem:
                 f"the problem is about a model ({name}) that is not saved with it",
                 advice="Pass it: load(path, model=...).",
             )
-        problem = cls(model, graph_or_scm=state.pop("scm"), **state)
+        problem = cls(model, **state)
         if problem.view.name != name:
             raise SavedStateError(
                 f"the problem was saved with a {name}, not with a {problem.view.name}",

@@ -37,7 +37,9 @@ class Recommendations(Result):
         units, scales: Of the features.
         target: What had to be reached.
         cost_unit: What one unit of cost is.
+        score_name: What the score is called.
         method: The method that answered.
+        quantity: What the score is: the outcome's name for a change in the world.
     """
 
     people: pd.DataFrame
@@ -49,7 +51,9 @@ class Recommendations(Result):
     scales: dict[str, float]
     target: str
     cost_unit: str
+    score_name: str
     method: str
+    quantity: str = "score"
     warnings: tuple[CausalWarning, ...] = ()
 
     def __len__(self) -> int:
@@ -143,15 +147,17 @@ class Recommendations(Result):
             return f"{who} can't be advised: {row['reason']}."
         score = number(row["score"])
         if row["status"] == "already accepted":
-            return f"{who} needs no change: {self.target}, and the score is {score} today."
+            return f"{who} needs no change: {self.score_name} is {score} today ({self.target})."
         if row["status"] != "found":
             proof = "No permitted change" if row["status"] == "infeasible" else "No change found"
-            return f"{who}: {proof} reaches {self.target} (score {score} today): {row['reason']}."
+            return f"{who}: {proof} reaches {self.target} (today {score}): {row['reason']}."
         rows = list(self._of_person(i))
         acts = [_sentence(r) for r in rows if r[-1] != "follows"]
         text = f"{who}: {_join(acts)}. That costs {number(row['cost'])} ({self.cost_unit}) "
-        text += f"and moves the score from {score} to {number(row['score_after'])} ({self.target})."
-        follows = [_sentence(r) for r in rows if r[-1] == "follows"]
+        after = number(row["score_after"])
+        text += f"and moves {self.score_name} from {score} to {after} ({self.target})."
+        follows = [r for r in rows if r[-1] == "follows" and r[0] != self.score_name]
+        follows = [_sentence(r) for r in follows]
         if follows:
             text += f" As a consequence, {_join(follows)}."
         if np.isfinite(row["bound"]):
@@ -162,6 +168,10 @@ class Recommendations(Result):
                 else f" No permitted change costs less than {number(row['bound'])}."
             )
         return text
+
+    @property
+    def _quantity(self) -> str:
+        return "the score" if self.quantity == "score" else self.quantity
 
     def plot(self, person: Any, ax: Axes | None = None) -> Axes:
         """Changes of one person in units of the features' scales; downstream ones hollow."""
@@ -220,6 +230,9 @@ def _sentence(row: tuple) -> str:
     unit = f" {unit}" if unit else ""
     if kind == "hold":
         return f"hold {name} at {_value(today)}{unit}"
+    if kind == "follows" and np.isfinite(change):
+        verb = "rises" if change > 0 else "falls"
+        return f"{name} {verb} by {number(abs(change))} to {_value(new)}{unit}"
     if kind == "follows":
         return f"{name} goes from {_value(today)} to {_value(new)}{unit}"
     verb = "change" if not np.isfinite(change) else "raise" if change > 0 else "lower"
@@ -227,9 +240,10 @@ def _sentence(row: tuple) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, bool | np.bool_ | str):
+    """Four digits, so that a small change remains visible."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
         return str(value)
-    return number(value, 4) if isinstance(value, int | float | np.number) else str(value)
+    return number(value) if abs(value) >= 1000 else f"{float(value):.4g}"
 
 
 def _join(parts: list[str]) -> str:

@@ -10,22 +10,21 @@ import numpy as np
 from .problem import RecourseProblem
 
 _HALVINGS = 24
-_HAIR = 1e-10
+_HAIR = 1e-8
+_FAR = 30.0
+_TRADED = 6
+_STEPS = np.array([-1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0])
 _STRETCH = (1.5, 3.0, 8.0)
 
 
 def feasible(
     problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
-    """Whether each action is permitted and leads to a state that is accepted, ``(R,)``.
-
-    A hair more than the threshold is asked for, so that rounding elsewhere doesn't undo it.
-    """
+    """Whether each action is permitted and leads to a state that is accepted, ``(R,)``."""
     state = problem.apply(x, mask, values)
     good = problem.permitted(x, mask, values, state)
     if good.any():
-        margin = problem.target.margin(problem.score(state[good]))
-        good[good] = margin >= _HAIR * (1.0 + abs(problem.target.threshold))
+        good[good] = problem.accepts(problem.score(state[good]))
     return good
 
 
@@ -35,16 +34,21 @@ def shorten(
     mask: np.ndarray,
     values: np.ndarray,
     halvings: int = _HALVINGS,
+    only: int | None = None,
 ) -> np.ndarray:
     """Values moved as far back toward the person as the target allows, by bisection.
 
-    All numbers of a row go back together; levels stay. Rows must be feasible, and stay so.
+    All numbers of a row go back together, or ``only`` one; levels stay. Rows must be feasible,
+    and stay so.
     """
     near, far = np.zeros(len(x)), np.ones(len(x))
     best = values.copy()
     for _ in range(halvings):
         middle = 0.5 * (near + far)
         tried = _between(problem, x, values, middle)
+        if only is not None:
+            moved, tried = tried[:, only], values.copy()
+            tried[:, only] = moved
         good = feasible(problem, x, mask, tried)
         best[good] = tried[good]
         far, near = np.where(good, middle, far), np.where(good, near, middle)
@@ -142,21 +146,163 @@ def trim(
     return values
 
 
+def alone(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray, cost: np.ndarray
+) -> None:
+    """Try every number by itself, as far as it may go, beside the levels that a row changes.
+
+    In place where that is cheaper; rows that have nothing yet have an infinite cost.
+    """
+    space = problem.space
+    for levels in (False, True):
+        base_mask = mask & space.discrete if levels else np.zeros_like(mask)
+        base = np.where(base_mask, values, x)
+        candidates = np.flatnonzero(base_mask.any(axis=1) | (not levels))
+        for j in np.flatnonzero(problem.movable & ~space.discrete):
+            for end in _ends(problem, x[candidates], base[candidates], j):
+                acted, tried = base_mask[candidates].copy(), base[candidates].copy()
+                acted[:, j], tried[:, j] = True, end
+                hits = np.flatnonzero(np.isfinite(end) & (end != x[candidates, j]))
+                hits = hits[feasible(problem, x[candidates[hits]], acted[hits], tried[hits])]
+                if not len(hits):
+                    continue
+                at = candidates[hits]
+                short = shorten(problem, x[at], acted[hits], tried[hits])
+                spent = problem.cost(x[at], acted[hits], short)
+                better = spent < cost[at]
+                rows = at[better]
+                mask[rows], values[rows] = acted[hits][better], short[better]
+                cost[rows] = spent[better]
+
+
+def _ends(
+    problem: RecourseProblem, x: np.ndarray, base: np.ndarray, j: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far down and up one number may go while the others stay at ``base``."""
+    low, high = (side[:, j].copy() for side in problem.reach(x))
+    far = _FAR * problem.cost.scale[j]
+    low, high = np.maximum(low, x[:, j] - far), np.minimum(high, x[:, j] + far)
+    couplings = problem.couplings
+    for row, floor, ceiling in zip(couplings.matrix, couplings.low, couplings.high, strict=True):
+        if row[j] and problem.world is None:
+            rest = base @ row - row[j] * base[:, j]
+            ends = np.sort(np.stack([(floor - rest) / row[j], (ceiling - rest) / row[j]]), axis=0)
+            low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
+    if problem.space.integer[j]:
+        low, high = np.ceil(low - 1e-9), np.floor(high + 1e-9)
+    return low, high
+
+
 def polish(
     problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shorten, prune and trim feasible rows."""
+    """Shorten, exchange levels, prune, trade and trim feasible rows."""
     values = shorten(problem, x, mask, values)
+    mask, values = exchange(problem, x, mask, values)
     mask, values = prune(problem, x, mask, values)
+    mask, values = trade(problem, x, mask, values)
     return mask, trim(problem, x, mask, values)
 
 
-def tidy(
+def trade(
     problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Without a causal model, setting a feature to today's value is no action."""
-    values = np.where(mask, values, x)
-    return (mask & (values != x) if problem.world is None else mask), values
+    """Move one number a little and another as far as is then needed, for every pair of numbers.
+
+    Walks along the boundary, where neither alone can get cheaper. Only for up to six numbers.
+    Rows must be feasible, and stay so.
+    """
+    mask, values = mask.copy(), values.copy()
+    numbers = np.flatnonzero(problem.movable & ~problem.space.discrete & ~problem.space.integer)
+    if not 1 < len(numbers) <= _TRADED:
+        return mask, values
+    for steps in (_STEPS, 0.1 * _STEPS):
+        for first in numbers:
+            for other in numbers:
+                if other != first:
+                    _trade(problem, x, mask, values, first, other, steps)
+    return mask, values
+
+
+def _trade(
+    problem: RecourseProblem,
+    x: np.ndarray,
+    mask: np.ndarray,
+    values: np.ndarray,
+    first: int,
+    other: int,
+    steps: np.ndarray,
+) -> None:
+    rows = np.flatnonzero(mask[:, other] & (values[:, other] != x[:, other]))
+    many = np.repeat(rows, len(steps))
+    start, tried, acted = x[many], values[many].copy(), mask[many].copy()
+    low, high = problem.reach(start)
+    tried[:, first] += np.tile(steps, len(rows)) * problem.cost.scale[first]
+    tried = np.clip(tried, low, high)
+    acted[:, first] = True
+    if problem.max_changes is not None:
+        acted[:, first] = mask[many, first] | (mask[many].sum(axis=1) < problem.max_changes)
+        tried[~acted[:, first], first] = start[~acted[:, first], first]
+    # The other may go a scale further than it went, which is then taken back as far as possible.
+    end = tried[:, other] + np.sign(tried[:, other] - start[:, other]) * problem.cost.scale[other]
+    tried[:, other] = np.clip(end, low[:, other], high[:, other])
+    good = feasible(problem, start, acted, tried)
+    start, tried, acted, at = start[good], tried[good], acted[good], many[good]
+    best = shorten(problem, start, acted, tried, only=other)
+    spent = problem.cost(start, acted, best)
+    lead = first_of_each(at, spent)
+    lead = lead[spent[lead] < problem.cost(x, mask, values)[at[lead]]]
+    mask[at[lead]], values[at[lead]] = acted[lead], best[lead]
+
+
+def finish(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray, cost: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a search found, made as cheap as simple moves can make it.
+
+    Args:
+        cost: Of each row; infinite where nothing was found.
+
+    Returns:
+        Mask, values and whether anything was found.
+    """
+    mask, values, cost = mask.copy(), values.copy(), cost.copy()
+    alone(problem, x, mask, values, cost)
+    found = np.isfinite(cost)
+    values[~found] = x[~found]
+    if found.any():
+        better = polish(problem, x[found], mask[found], values[found])
+        spent = problem.cost(x[found], *better)
+        mask[found], values[found], cost[found] = *better, spent
+        alone(problem, x, mask, values, cost)
+        # Without a causal model, setting a feature to today's value is no action.
+        mask = mask if problem.world is not None else mask & (values != x)
+    return mask, values, found
+
+
+def exchange(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Try every level of every feature that has levels; keep what is cheaper once shortened.
+
+    Rows must be feasible, and stay so.
+    """
+    mask, values = mask.copy(), values.copy()
+    cost = problem.cost(x, mask, values)
+    for j in np.flatnonzero(problem.movable & problem.space.discrete):
+        for level in range(len(problem.space.features[j].levels)):
+            tried, acted = values.copy(), mask.copy()
+            tried[:, j], acted[:, j] = level, level != x[:, j]
+            rows = np.flatnonzero((values[:, j] != level) & acted.any(axis=1))
+            rows = rows[feasible(problem, x[rows], acted[rows], tried[rows])]
+            if not len(rows):
+                continue
+            short = shorten(problem, x[rows], acted[rows], tried[rows])
+            spent = problem.cost(x[rows], acted[rows], short)
+            better = spent < cost[rows]
+            at = rows[better]
+            mask[at], values[at], cost[at] = acted[at], short[better], spent[better]
+    return mask, values
 
 
 def snap(problem: RecourseProblem, x: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -170,3 +316,28 @@ def snap(problem: RecourseProblem, x: np.ndarray, values: np.ndarray) -> np.ndar
     # A person's own fractional count is a limit that rounding may have been clipped to.
     odd = whole & (values != np.rint(values))
     return np.where(odd, x, values)
+
+
+def ranks(size: np.ndarray) -> np.ndarray:
+    """Rank of each column within its row, the largest first."""
+    return np.argsort(np.argsort(-size, axis=1, kind="stable"), axis=1, kind="stable")
+
+
+def first_of_each(group: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """Positions of the cheapest member of each group."""
+    order = np.lexsort((cost, group))
+    return order[np.diff(group[order], prepend=-1) != 0]
+
+
+def with_spare(
+    problem: RecourseProblem, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and values ``(n, 2, F)``: each action, and the same with its numbers a hair further.
+
+    A search works with what is known of the model's inside, which agrees with the model up to
+    rounding. Where rounding decides, the second candidate is the one that is accepted.
+    """
+    low, high = problem.reach(x)
+    free = mask & ~problem.space.discrete & ~problem.space.integer
+    further = np.where(free, np.clip(values + _HAIR * (values - x), low, high), values)
+    return np.stack([mask, mask], axis=1), np.stack([values, further], axis=1)

@@ -19,22 +19,26 @@ from ..core.saving import saveable
 class Target:
     """A score that must be at least (``"above"``) or at most (``"below"``) a threshold.
 
+    The score of a classifier must lie strictly beyond it, so that ``model.predict`` agrees.
+
     Args:
         threshold: In units of the score: a probability for classifiers, else the predicted
             quantity. None stands for 0.5 where the score is a probability.
         direction: ``"above"`` or ``"below"``.
         label: The class whose probability is the score; None for the second of two.
+        strict: Whether the threshold itself is not enough; set by the problem.
 
     Example:
         >>> Target(150, "below").accepts(np.array([151.0, 150.0, 10.0])).tolist()
         [False, True, True]
         >>> Target.read({"above": 0.7, "class": "yes"})
-        Target(threshold=0.7, direction='above', label='yes')
+        Target(threshold=0.7, direction='above', label='yes', strict=False)
     """
 
     threshold: float | None = None
     direction: Literal["above", "below"] = "above"
     label: Any = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.direction not in ("above", "below"):
@@ -86,9 +90,11 @@ class Target:
 
     def accepts(self, scores: np.ndarray) -> np.ndarray:
         """Whether each score reaches the target."""
-        return self.margin(scores) >= 0
+        margin = self.margin(scores)
+        return margin > 0 if self.strict else margin >= 0
 
     def describe(self, what: str) -> str:
-        """As text, e.g. ``probability of 'yes' at least 0.5``."""
+        """As text, e.g. ``probability of 'yes' above 0.5`` or ``blood pressure at most 120``."""
         side = "at least" if self.direction == "above" else "at most"
+        side = self.direction if self.strict else side
         return f"{what} {side} {number(self.threshold)}"

@@ -11,7 +11,8 @@ from ..core.errors import ParameterError
 from ..core.saving import saveable
 from .method import Actions, RecourseMethod, Status
 from .problem import RecourseProblem
-from .search import feasible, polish, snap, tidy
+from .search import feasible, finish, ranks, snap, with_spare
+from .space import Space
 from .structure import inverse_link
 
 _ROWS = 20_000
@@ -73,7 +74,8 @@ class Wachter(RecourseMethod):
             part = slice(start, start + chunk)
             mask[part], values[part], found[part] = self._search(x[part])
         why = "the gradient led to no permitted action that reaches the target"
-        return Actions(mask, values, Status.where(found, why))
+        tried = with_spare(self.problem_, x, mask, values)
+        return Actions(*tried, Status.where(found, why))
 
     def _search(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         problem, n, count = self.problem_, len(x), len(self.patterns_)
@@ -83,18 +85,12 @@ class Wachter(RecourseMethod):
         if problem.max_changes is not None and problem.world is None:
             # Once more with only the features that moved most.
             moved = problem.cost.moves(start, self._last)
-            rank = np.argsort(np.argsort(-moved, axis=1, kind="stable"), axis=1, kind="stable")
-            narrow = pattern & (rank < problem.max_changes)
+            narrow = pattern & (ranks(moved) < problem.max_changes)
             again = self._descend(start, narrow)
             better = again[0] < best
             best[better], mask[better], values[better] = (a[better] for a in again)
         chosen = best.reshape(n, count).argmin(axis=1) + np.arange(n) * count
-        found = np.isfinite(best[chosen])
-        mask, values = mask[chosen], np.where(found[:, None], values[chosen], x)
-        if found.any():
-            mask[found], values[found] = polish(problem, x[found], mask[found], values[found])
-            mask, values = tidy(problem, x, mask, values)
-        return mask, values, found
+        return finish(problem, x, mask[chosen], values[chosen], best[chosen])
 
     def _descend(
         self, start: np.ndarray, pattern: np.ndarray
@@ -135,6 +131,9 @@ class Wachter(RecourseMethod):
             free = free - rate * lead / (np.sqrt(second / (1 - 0.999 ** (step + 1))) + 1e-8)
             free = np.where(is_level, free, self._inside(free, start, low, high))
             self._last = codes
+            if step in (0, self.steps - 1):
+                corner = self._corner(slope, start, pattern, legal, low, high)
+                self._remember(start, pattern, corner, best, mask, values)
         return best, mask, values
 
     def _first_weight(self, slope: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -143,6 +142,34 @@ class Wachter(RecourseMethod):
         gain = np.abs(slope) / reference[:, None] * cost.scale[space.owner]
         efficiency = np.where(self.problem_.movable[space.owner], gain, 0.0).max(axis=1)
         return np.clip(1.5 / np.maximum(efficiency, 1e-9), _BEST, _WORST)
+
+    def _corner(
+        self,
+        slope: np.ndarray,
+        start: np.ndarray,
+        pattern: np.ndarray,
+        legal: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> np.ndarray:
+        """Everything as far as it goes in the direction of the slope: the last resort."""
+        problem = self.problem_
+        space, far = problem.space, 8.0 * problem.cost.scale
+        codes, worth = start.copy(), np.zeros_like(start)
+        for j, slot in enumerate(space.slots):
+            if space.discrete[j]:
+                part = np.where(legal[:, slot], slope[:, slot], -np.inf)
+                today = slope[np.arange(len(start)), slot.start + start[:, j].astype(int)]
+                codes[:, j], worth[:, j] = part.argmax(axis=1), part.max(axis=1) - today
+            else:
+                steep = slope[:, slot.start]
+                end = np.where(steep > 0, high[:, j], low[:, j])
+                codes[:, j] = np.clip(end, start[:, j] - far[j], start[:, j] + far[j])
+                worth[:, j] = np.abs(steep * (codes[:, j] - start[:, j]))
+        keep = pattern
+        if problem.max_changes is not None and problem.world is None:
+            keep = keep & (ranks(worth) < problem.max_changes)
+        return snap(problem, start, np.where(keep, codes, start))
 
     def _inside(
         self, free: np.ndarray, start: np.ndarray, low: np.ndarray, high: np.ndarray
@@ -237,7 +264,7 @@ def _legal_levels(
     return legal
 
 
-def _softmax_slope(space, soft: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def _softmax_slope(space: Space, soft: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Slope in the preferences from the slope in the levels, group by group."""
     out = slope.copy()
     for j in np.flatnonzero(space.discrete):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import DataError, GraphError, ParameterError, did_you_mean, unrecorded
+from ..core.errors import DataError, GraphError, QuestionError, did_you_mean, unrecorded
 from ..core.seeding import generator
 from .space import Space
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .problem import RecourseProblem
 
 _MOST_MASKS = 64
+_MOST_NOISES = 16
 
 
 class World:
@@ -35,6 +36,7 @@ class World:
 
     def __init__(self, scm: Any, space: Space, scale: np.ndarray):
         self.scm, self.space, self.graph, self.scale = scm, space, scm.graph, scale
+        self._noises: dict[bytes, np.ndarray] = {}
         for name in space.names:
             if name not in self.graph.nodes:
                 raise GraphError(
@@ -50,6 +52,10 @@ class World:
         All rows are asked in one call. What the causal model has to say about actions that are
         only tried is of no concern to anybody.
         """
+        if not mask.any():
+            return x.copy()
+        if self._places is not None:
+            return self._settled(x, mask, values, self._propagated(x, mask, values))
         with unrecorded():
             return self.advise(x, mask, values)
 
@@ -60,10 +66,48 @@ class World:
         acted = np.flatnonzero(mask.any(axis=0))
         actions = {self.space.names[j]: self._action(j, mask[:, j], values[:, j]) for j in acted}
         after = self.scm.counterfactual(self.space.frame(x), actions)
-        z = self._read(after, len(x))
-        # What an action can't reach, or moves by rounding only, stays bit for bit.
+        return self._settled(x, mask, values, self._read(after, len(x)))
+
+    def _settled(
+        self, x: np.ndarray, mask: np.ndarray, values: np.ndarray, z: np.ndarray
+    ) -> np.ndarray:
+        """What an action can't reach, or moves by rounding only, stays bit for bit."""
         moved = (mask.astype(float) @ self._below > 0) & (np.abs(z - x) > 1e-10 * self.scale)
         return np.where(mask, values, np.where(moved, z, x))
+
+    @cached_property
+    def _places(self) -> np.ndarray | None:
+        """Position of each feature among the model's nodes, if its arrays mean the same as codes.
+
+        Searches ask thousands of times: arrays save them the way through tables.
+        """
+        schema = getattr(self.scm, "schema_", None)
+        if schema is None or not hasattr(self.scm, "propagate"):
+            return None
+        same = all(f.levels == schema[f.name].levels for f in self.space.features)
+        if not same or set(self.space.names) != set(self.graph.nodes):
+            return None
+        return np.array([self.graph.nodes.index(name) for name in self.space.names])
+
+    def _propagated(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+        factual = np.empty_like(x)
+        factual[:, self._places] = x
+        fixed = {
+            self.space.names[j]: np.where(mask[:, j], values[:, j], np.nan)
+            for j in np.flatnonzero(mask.any(axis=0))
+        }
+        after = self.scm.propagate(self._noise(factual), fixed, factual=factual)
+        return after[:, self._places]
+
+    def _noise(self, factual: np.ndarray) -> np.ndarray:
+        """The people's own noise; a person asked about many actions at once has it only once."""
+        key = factual.tobytes()
+        if key not in self._noises:
+            rows, which = np.unique(factual, axis=0, return_inverse=True)
+            if len(self._noises) >= _MOST_NOISES:
+                self._noises.pop(next(iter(self._noises)))
+            self._noises[key] = self.scm.infer_noise(rows)[which.ravel()]
+        return self._noises[key]
 
     def _action(self, j: int, acted: np.ndarray, codes: np.ndarray) -> Any:
         """The values that a node is set to; rows that don't act on it keep its natural value."""
@@ -139,10 +183,9 @@ class LinearWorld:
         changing = movable | (movable.astype(float) @ world._below > 0)
         for j in np.flatnonzero(changing & space.discrete):
             if world.graph.parents(names[j]) or world.graph.children(names[j]):
-                raise ParameterError(
-                    f"{names[j]!r} has levels and takes part in the causal model, which is "
-                    "therefore not linear in it",
-                    column="graph_or_scm",
+                raise QuestionError(
+                    "has levels and takes part in the causal model, which is not linear in it",
+                    column=names[j],
                     advice="Use GrowingSpheres or Wachter.",
                 )
         weights = np.zeros((len(space), len(space)))
@@ -187,8 +230,8 @@ class LinearWorld:
         error = np.abs(truth - guess) / scale
         if error.max() > 1e-7 * (1.0 + np.abs(truth / scale).max()):
             j = int(error.max(axis=0).argmax())
-            raise ParameterError(
-                f"the causal model is not linear: {world.space.names[j]!r} responds otherwise",
-                column="graph_or_scm",
+            raise QuestionError(
+                "does not respond linearly to its causes",
+                column=world.space.names[j],
                 advice="Use GrowingSpheres or Wachter, which need no linearity.",
             )

@@ -1,0 +1,104 @@
+"""Conditions of an answer that a table alone shows: weights, clusters, sample size, rank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.errors import DataError, warn
+from ..tables.effect_data import EffectData
+from ..tables.gate import Table, count
+from .design import covariate_table, redundant
+
+_SMALL_ARM = 20
+_FEW_CLUSTERS = 20
+
+
+def rows_that_weigh(data: EffectData) -> EffectData:
+    """Without the rows of weight 0; an arm that they leave without rows is refused."""
+    if data.weight is None or (data.weight > 0).all():
+        return data
+    kept = data.weight > 0
+    for k, name in enumerate(data.arms or ()):
+        if (data.t[kept] == k).sum() < 2:
+            raise DataError(
+                f"has {count(int((data.t[kept] == k).sum()), 'row')} of positive weight in arm "
+                f"{name!r}, at least 2 are needed",
+                column=data.t_name,
+                row=data.index[int(((data.t == k) & ~kept).argmax())],
+                value=name,
+                advice="Drop this arm, or give its rows weight.",
+            )
+    parts = {
+        key: None if part is None else Table(part.frame[kept], part.schema, part.named)
+        for key, part in (("x", data.x), ("w", data.w))
+    }
+    return replace(
+        data,
+        y=data.y[kept],
+        t=data.t[kept],
+        weight=data.weight[kept],
+        groups=None if data.groups is None else data.groups[kept],
+        index=data.index[kept],
+        **parts,
+    )
+
+
+def check_clusters(data: EffectData) -> None:
+    """Refuse what clusters make unanswerable; warn where they are few."""
+    if data.groups is None:
+        return
+    n_groups = len(np.unique(data.groups))
+    if n_groups < 3:
+        raise DataError(
+            f"there are {count(n_groups, 'cluster')}, at least 3 are needed",
+            column="groups",
+            advice="Leave groups out if rows are independent.",
+        )
+    for k, name in enumerate(data.arms or ()):
+        inside = data.t == k
+        if len(np.unique(data.groups[inside])) < 2:
+            raise DataError(
+                "has rows in one cluster only, so its effect can't be told from the cluster's",
+                column=data.t_name,
+                row=data.index[int(inside.argmax())],
+                value=name,
+                advice="At least two clusters per arm are needed.",
+            )
+    if n_groups < _FEW_CLUSTERS:
+        warn(
+            "few-clusters",
+            f"only {n_groups} clusters: intervals rest on {n_groups - 1} degrees of freedom",
+        )
+
+
+def tell_size_and_rank(data: EffectData) -> None:
+    """Warn about small arms, more columns than rows can carry, and redundant columns."""
+    joined = covariate_table(data)
+    width = 0 if joined is None else len(joined.names)
+    if data.arms is not None:
+        sizes = np.bincount(data.t, minlength=len(data.arms))
+        small = [k for k in range(len(data.arms)) if sizes[k] < _SMALL_ARM]
+        if small:
+            warn(
+                "sample-size",
+                f"only {count(int(sizes[small[0]]), 'row')} with {data.t_name!r} = "
+                f"{data.arms[small[0]]!r}: the interval is not to be relied on",
+                [data.t_name],
+            )
+    if width and len(data) < 5 * width:
+        warn(
+            "sample-size",
+            f"{len(data)} rows for {count(width, 'covariate')}: adjustment is regularised and may "
+            "leave confounding behind",
+        )
+    bad = redundant(data)
+    if bad:
+        warn(
+            "rank",
+            f"{', '.join(map(repr, bad[:5]))}{' ...' if len(bad) > 5 else ''} "
+            f"{'is' if len(bad) == 1 else 'are'} constant or determined by other covariates and "
+            "add nothing to the adjustment",
+            bad,
+        )
