@@ -1,4 +1,4 @@
-"""The table of odd inputs for anybody's effect estimator: does it ever give a wrong number quietly?"""
+"""The table of odd inputs for anybody's effect estimator: no wrong number quietly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ OUTCOMES = (RIGHT, NAMED, PLACED, UNPLACED, CRYPTIC, DOUBTFUL, SILENT, LATE)
 _PROBLEM = r"unknown|unsupported|not supported|must be|expected|invalid"
 
 
+@saveable
 @dataclass(frozen=True)
 class CaseResult:
     """What came out of one case.

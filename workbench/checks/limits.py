@@ -16,10 +16,10 @@ class Worker:
     """
 
     def __init__(self, estimator: Any, seed: int, time_limit: float):
-        from joblib.externals import cloudpickle
+        from joblib.externals.loky.cloudpickle_wrapper import dumps
 
         try:
-            self.copy = cloudpickle.dumps(estimator)
+            self.copy = dumps(estimator)
         except Exception as error:  # what can't be copied says so in many ways
             raise ParameterError(
                 f"can't be copied to another process: {error}",
@@ -60,19 +60,19 @@ class Worker:
 
 
 def _warm_up(estimator: bytes) -> None:
-    from joblib.externals import cloudpickle
+    from joblib.externals.loky.cloudpickle_wrapper import loads
 
     from .estimator import run_case
     from .odd_questions import effect_cases
 
-    run_case(cloudpickle.loads(estimator), effect_cases()[0])
+    run_case(loads(estimator), effect_cases()[0])
 
 
 def _answer(estimator: bytes, case: str, seed: int) -> Any:
-    from joblib.externals import cloudpickle
+    from joblib.externals.loky.cloudpickle_wrapper import loads
 
     from .estimator import run_case
     from .odd_questions import effect_cases
 
     asked = next(c for c in effect_cases(seed) if c.name == case)
-    return run_case(cloudpickle.loads(estimator), asked, seed)
+    return run_case(loads(estimator), asked, seed)

@@ -17,6 +17,7 @@ from .gate import (
     count,
     numbers,
     refuse_missing,
+    refuse_scale,
     table,
     warn_of_lone_values,
     warn_of_repeats,
@@ -280,24 +281,9 @@ def _outcome(column: pd.Series, feature: Feature) -> np.ndarray:
             "the outcome has the same value in every row", column=str(column.name), value=values[0]
         )
     if not feature.is_discrete:
-        _refuse_scale(column, values)
+        refuse_scale(column)
         warn_of_lone_values({str(column.name): column})
     return values
-
-
-def _refuse_scale(column: pd.Series, values: np.ndarray) -> None:
-    """Numbers whose squares overflow or vanish have no variance that could be computed."""
-    worst = int(np.abs(values).argmax())
-    with np.errstate(all="ignore"):
-        spread = float(np.sqrt(np.square(values - values.mean()).mean()))
-    if not 1e-140 < spread < 1e140:
-        raise DataError(
-            f"has a scale of {abs(values[worst]):.0e}, which arithmetic can't square",
-            column=str(column.name),
-            row=column.index[worst],
-            value=values[worst],
-            advice="Change its unit.",
-        )
 
 
 def _treatment(
@@ -326,7 +312,7 @@ def _treatment(
             raise DataError(
                 "the treatment has the same value in every row", column=name, value=values[0]
             )
-        _refuse_scale(column, values)
+        refuse_scale(column)
         warn_of_lone_values({name: column.astype(float)})
         return values, None
     if feature.is_discrete:

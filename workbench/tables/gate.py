@@ -16,9 +16,9 @@ import pandas as pd
 from ..core.errors import DataError, did_you_mean, warn
 from .schema import BY_USER, Feature, Schema, holds_numbers
 
-
 _LONE = 0.5  # share of a column's variance from which one cell governs every fit
 _FEWEST_FOR_LONE = 30
+_NUMBERS = 10  # different numbers in a column of texts from which the other texts are slips
 _REPEATED = 0.05  # share of rows that repeat others from which it matters
 _MEASURED = 50  # distinct values of a number that is measured rather than counted
 
@@ -325,6 +325,18 @@ def _refuse_numbers_as_text(values: pd.Series, feature: Feature) -> None:
             value=values.iloc[0],
             advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
         )
+    texts = [v for v in levels if isinstance(v, str)]
+    alike = sum(map(_is_number, texts))
+    if alike >= _NUMBERS and alike >= 0.8 * len(levels):
+        odd = ~values.map(_is_number).to_numpy()
+        if odd.any():
+            raise DataError(
+                f"holds numbers stored as text and {count(len(texts) - alike, 'text')} among them",
+                column=feature.name,
+                row=values.index[int(odd.argmax())],
+                value=values.iloc[int(odd.argmax())],
+                advice="Correct it and use pandas.to_numeric, or declare levels in the schema.",
+            )
 
 
 def _is_number(text: str) -> bool:
@@ -405,6 +417,24 @@ def warn_of_lone_values(columns: Mapping[str, Any]) -> None:
                 "row alone; correct the cell or leave the row out if it is wrong",
                 [name],
             )
+
+
+def refuse_scale(column: pd.Series) -> None:
+    """Refuse numbers whose squares overflow or vanish: no variance could be computed."""
+    values = column.to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    with np.errstate(all="ignore"):
+        spread = float(np.sqrt(np.square(values - values.mean()).mean())) if len(values) else 1.0
+    if 1e-140 < spread < 1e140 or len(values) and values.min() == values.max():
+        return
+    worst = int(np.nanargmax(np.abs(column.to_numpy(dtype=float))))
+    raise DataError(
+        "has a scale that arithmetic can't square",
+        column=str(column.name),
+        row=column.index[worst],
+        value=float(column.iloc[worst]),
+        advice="Change its unit.",
+    )
 
 
 def warn_of_repeats(frame: pd.DataFrame) -> None:
