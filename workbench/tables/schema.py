@@ -375,6 +375,9 @@ def _guess_text(name: str, values: pd.Series) -> tuple[Feature, str]:
 
 
 def _looks_like_id(name: str) -> bool:
-    return bool(re.search(r"(^|[_\s\-.])(id|uuid|key|index)$", name, re.IGNORECASE)) or bool(
-        re.search(r"[a-z](ID|Id)$", name)
+    # "body mass index" is a measurement; "index" and "row_index" number the rows.
+    return bool(
+        re.search(r"(^|[_\s\-.])(id|uuid|key)$", name, re.IGNORECASE)
+        or re.search(r"^((row|record|unnamed)[_\s\-.:]*)?index$", name, re.IGNORECASE)
+        or re.search(r"[a-z](ID|Id)$", name)
     )
