@@ -296,6 +296,27 @@ class RecourseProblem:
             good &= self.cost(x, mask, values) <= self.budget * (1 + 1e-9)
         return good
 
+    def validity(
+        self, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How surely actions reach the target, ``(n,)``, and what it hangs on, ``(n, F)``.
+
+        1 or 0 where the consequences follow; where levels respond by chance, the share of
+        possible responses under which the target is reached and every constraint holds.
+        """
+
+        def works(state: np.ndarray, rows: Any) -> np.ndarray:
+            good = self.accepts(self.score(state))
+            return good & self.permitted(x[rows], mask[rows], values[rows], state)
+
+        share = works(self.apply(x, mask, values), slice(None)).astype(float)
+        unsure = np.zeros(mask.shape, bool) if self.world is None else self.world.unsure(mask)
+        rows = np.flatnonzero(unsure.any(axis=1))
+        if len(rows):
+            states = self.world.responses(x[rows], mask[rows], values[rows])
+            share[rows] = np.mean([works(state, rows) for state in states], axis=0)
+        return share, unsure
+
     @cached_property
     def scores(self) -> np.ndarray:
         """Scores of the rows of ``data``."""

@@ -7,6 +7,7 @@ downstream follows through the structural causal model, with each person's own n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_MASKS = 64
 _MOST_NOISES = 16
+_RESPONSES = 64  # possible responses of levels that a plan is tried on
 
 
 class World:
@@ -108,6 +110,32 @@ class World:
                 self._noises.pop(next(iter(self._noises)))
             self._noises[key] = self.scm.infer_noise(rows)[which.ravel()]
         return self._noises[key]
+
+    def unsure(self, mask: np.ndarray) -> np.ndarray:
+        """``(n, F)``: levels that respond to an action by chance, as far as anybody can know.
+
+        A number's own noise follows from its value; of a level only its distribution does, so
+        that one person's counterfactual level is a draw.
+        """
+        if self._places is None:
+            return np.zeros(mask.shape, dtype=bool)
+        caused = np.array([bool(self.graph.parents(n)) for n in self.space.names])
+        return (mask.astype(float) @ self._below > 0) & self.space.discrete & caused & ~mask
+
+    def responses(
+        self, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """The states ``(n, F)`` of the same actions under other draws of what can't be known."""
+        factual = np.empty_like(x)
+        factual[:, self._places] = x
+        fixed = {
+            self.space.names[j]: np.where(mask[:, j], values[:, j], np.nan)
+            for j in np.flatnonzero(mask.any(axis=0))
+        }
+        for seed in range(1, _RESPONSES + 1):
+            noise = self.scm.infer_noise(factual, seed)
+            after = self.scm.propagate(noise, fixed, factual=factual)[:, self._places]
+            yield self._settled(x, mask, values, after)
 
     def _action(self, j: int, acted: np.ndarray, codes: np.ndarray) -> Any:
         """The values that a node is set to; rows that don't act on it keep its natural value."""
