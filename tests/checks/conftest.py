@@ -45,11 +45,13 @@ def ask_recourse(case, df):
     right = np.isin(status, ["found", "already accepted"]).all()
     after = found.outcomes["score_after"].to_numpy()
     right &= bool((after >= TARGET - 1e-6).all())
-    right &= case.name not in SAME_COST or np.allclose(found.outcomes["cost"], COSTS, rtol=0.1)
+    told = "chance-response" in {w.code for w in found.warnings}
+    right &= told or bool((found.outcomes["validity"] >= 0.95).all())
     if case.name == "constant outcome":  # nothing moves it, and that is the answer
         right = bool(np.isin(status, ["not found", "infeasible"]).all())
     codes = {w.code for w in found.warnings}
-    return right, f"{list(status)} {found.outcomes['cost'].round(2).tolist()}", codes
+    shown = found.outcomes[["cost", "validity"]].round(2).to_numpy().tolist()
+    return right, f"{list(status)} {shown}", codes
 
 
 def ask_diagnosis(case, df):
@@ -79,10 +81,6 @@ ASK = {
     "diagnosis": ask_diagnosis,
     "study": ask_study,
 }
-
-# Tables that say what the clean one says, so that every plan must cost the same.
-SAME_COST = set()
-COSTS = ()
 
 
 def with_incident(n):

@@ -29,6 +29,7 @@ from .target import Target
 from .world import World
 
 _PROBES = 64
+_FEW_RESPONSES, _RESPONSES = 8, 100  # draws that a search, and the final plan, are held to
 
 
 @saveable
@@ -256,10 +257,23 @@ class RecourseProblem:
         return low, high
 
     def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """The state ``(n, F)`` that actions lead to, downstream changes included."""
+        """The state ``(n, F)`` that actions lead to, downstream changes included.
+
+        Where levels respond by chance it is the worst of several possible responses, so that no
+        search can count on luck.
+        """
         if self.world is None:
             return np.where(mask, values, x)
-        return self.world.apply(x, mask, values)
+        state = self.world.apply(x, mask, values)
+        rows = np.flatnonzero(self.world.unsure(mask).any(axis=1))
+        if len(rows):
+            worst = self.target.margin(self.score(state[rows]))
+            for seed in range(1, _FEW_RESPONSES):
+                other = self.world.apply(x[rows], mask[rows], values[rows], seed)
+                margin = self.target.margin(self.score(other))
+                worse = margin < worst
+                state[rows[worse]], worst = other[worse], np.minimum(worst, margin)
+        return state
 
     def advise(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
         """As :meth:`apply`, for actions that are recommended: warnings reach the caller."""
@@ -313,7 +327,8 @@ class RecourseProblem:
         unsure = np.zeros(mask.shape, bool) if self.world is None else self.world.unsure(mask)
         rows = np.flatnonzero(unsure.any(axis=1))
         if len(rows):
-            states = self.world.responses(x[rows], mask[rows], values[rows])
+            asked = x[rows], mask[rows], values[rows]
+            states = (self.world.apply(*asked, seed) for seed in range(_RESPONSES))
             share[rows] = np.mean([works(state, rows) for state in states], axis=0)
         return share, unsure
 
