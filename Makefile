@@ -12,6 +12,7 @@ export OMP_NUM_THREADS ?= 1
 
 demo: $(VENV)/.installed
 	$(BIN)/workbench demo -o demo --force
+	@echo "Open demo/report.html in a browser."
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)

@@ -46,6 +46,8 @@ def demonstrate(
         median = float(data.frame[treatment].median())
         answer = study.effect(treatment, OUTCOME, T0=median, T1=median - step)
         say(answer.summary())
+    say(f"Asking every resampled graph about {treatment} ...")
+    say(study.effect(treatment, OUTCOME, T0=median, T1=median - step, over="graphs").summary())
     say(f"Planning for patients with {OUTCOME} above {LIMIT} ...")
     plans = study.recourse(f"{OUTCOME} > {LIMIT}", target=f"{OUTCOME} < {LIMIT}")
     say(plans.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,7 @@ from .core.errors import (
     ParameterError,
     QuestionError,
     did_you_mean,
+    recording,
     warn,
 )
 from .core.seeding import Seed, integer, sequence, spawn
@@ -237,7 +239,12 @@ class Study:
         if over not in (None, "graphs"):
             raise ParameterError("must be None or 'graphs'", column="over", value=over)
         modifiers = (modifiers,) if isinstance(modifiers, str) else tuple(modifiers)
-        self._refuse_consequences(treatment, modifiers)
+        for name in self._consequences(treatment, modifiers):
+            raise QuestionError(
+                f"is a consequence of {treatment!r} in the graph and can't modify its effect",
+                column=name,
+                advice="Leave it out of modifiers, or correct the graph.",
+            )
         asked = {
             "estimator": estimator,
             "modifiers": modifiers,
@@ -250,10 +257,19 @@ class Study:
         said = {"treatment": treatment, "outcome": outcome, "refute": refute, **asked}
         if adjust_for is not None:
             columns = [adjust_for] if isinstance(adjust_for, str) else list(adjust_for)
-            self._refuse_consequences(treatment, columns)
-            found = estimate(
-                self.df, columns, treatment=treatment, outcome=outcome, refute=refute, **options
-            )
+            with recording() as notes:
+                after = self._consequences(treatment, columns)
+                if after:
+                    warn(
+                        "post-treatment",
+                        f"{', '.join(map(repr, after))} follow from {treatment!r} in the graph: "
+                        "adjusting for them hides part of its effect or opens other paths",
+                        after,
+                    )
+                found = estimate(
+                    self.df, columns, treatment=treatment, outcome=outcome, refute=refute, **options
+                )
+            found = replace(found, warnings=tuple(notes))
             return self._keep("effect", found, adjust_for=columns, **said)
         estimand = None if over else self.identify(treatment, outcome)
         if estimand is not None and not estimand.ambiguous:
@@ -438,19 +454,12 @@ class Study:
         kinds = ("effect", "scm", "recourse", "diagnose")
         return spawn(self.random_state, 2 + len(kinds))[2 + kinds.index(kind)]
 
-    def _refuse_consequences(self, treatment: str, columns: Iterable[str]) -> None:
-        """A consequence of the treatment can't be held fixed when its effect is asked for."""
+    def _consequences(self, treatment: str, columns: Iterable[str]) -> list[str]:
+        """The columns that follow from the treatment in the graph, if there is one."""
         if not self.has_graph or treatment not in self.graph:
-            return
+            return []
         after = self.graph.descendants(treatment)
-        for name in columns:
-            if name in after:
-                raise QuestionError(
-                    f"is a consequence of {treatment!r} in the graph: comparing rows in which it "
-                    "is equal hides part of the effect",
-                    column=name,
-                    advice="Leave it out, or correct the graph.",
-                )
+        return [name for name in columns if name in after]
 
     def _variables(self) -> list[str]:
         return [n for n in self.schema.variables if n in self.df.columns]

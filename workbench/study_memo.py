@@ -87,7 +87,9 @@ def _graph(study: Study) -> Section:
         )
     ]
     if ensemble is not None:
-        cards.append(Card.of("How stable its edges are", ensemble, rows=15, how={}))
+        arrows = {"->": "u → v", "<-": "v → u", "--": "u — v", "<->": "u ↔ v"}
+        table = ensemble.to_frame().rename(columns=arrows)
+        cards.append(Card.of("How stable its edges are", ensemble, table=table, rows=15, how={}))
     falsification = study.latest("falsify")
     drawn = falsification.plot if len(falsification.implied) > 4 else None
     cards.append(
@@ -123,9 +125,10 @@ def _effect(answer: Answer, study: Study) -> list[Card]:
     result = answer.result
     heading = f"{result.treatment} → {result.outcome}"
     rows = len(result.to_frame())
-    card = Card.of(heading, result, draw=result.plot, size=(6.4, 1.3 + 0.35 * rows))
+    size = (6.4, 1.3 + 0.35 * min(rows, 12))
+    card = Card.of(heading, result, draw=result.plot, size=size)
     if isinstance(result, EffectsOverGraphs):
-        return [card]
+        return [replace(card, heading=f"{heading}, under {result.graphs} graphs", rows=8)]
     return [replace(card, table=card.table if rows > 1 else None), *_conditions(heading, result)]
 
 
@@ -137,7 +140,6 @@ def _conditions(heading: str, result: EffectEstimate) -> list[Card]:
                 f"{heading}: are comparable rows compared",
                 result.overlap,
                 draw=result.overlap.plot,
-                table=result.overlap.balance.rename_axis("imbalance of"),
                 rows=8,
             )
         )
@@ -150,14 +152,7 @@ def _conditions(heading: str, result: EffectEstimate) -> list[Card]:
 
 def _recourse(answer: Answer, study: Study) -> list[Card]:
     result: Recommendations = answer.result
-    frame = result.to_frame()
-    acted = [c for c in result.acted.columns if result.acted[c].any()]
-    columns = ["status", "cost", "validity", *acted, "score", "score_after"]
-    table = frame[[c for c in columns if c in frame.columns]]
-    names = {"score": f"{result.quantity} today", "score_after": f"{result.quantity} after"}
-    table = table.rename(columns=names)
-    table.index.name = table.index.name or "row"
-    cards = [Card.of(f"Plans: {result.target}", result, table=table, rows=8)]
+    cards = [Card.of(f"Plans: {result.target}", result, rows=8)]
     found = result.outcomes.index[(result.status == "found").to_numpy()]
     for label in found[:_MOST_PEOPLE]:
         rows = int((result.changes()["person"] == label).sum())

@@ -43,3 +43,11 @@ def test_numbers_are_written_for_people():
     assert number(float("-inf")) == "-∞"
     assert number(99.96) == "100"
     assert interval(-0.5, 2) == "-0.5 to 2"
+
+
+def test_a_glance_is_what_is_shown():
+    class Wide(Answer):
+        def glance(self):
+            return pd.DataFrame({"short": [1]})
+
+    assert "short" in repr(Wide(100)) and "short" in Wide(100)._repr_html_()

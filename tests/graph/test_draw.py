@@ -196,9 +196,9 @@ def test_a_hairball_is_described():
 
 
 def test_a_large_picture_takes_less_than_two_seconds():
-    start = time.perf_counter()
+    start = time.process_time()
     svg(random_dag(250, 600, 0))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_plot_draws_into_the_given_axes():

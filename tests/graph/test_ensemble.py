@@ -227,8 +227,8 @@ def test_diabetes_in_seconds():
     df = load_diabetes(scaled=False, as_frame=True).frame
     middle = [c for c in df if c not in ("age", "sex", "target")]
     k = Knowledge(tiers=[["age", "sex"], middle, ["target"]])
-    start = time.perf_counter()
+    start = time.process_time()
     e = bootstrap(df, n_boot=50, knowledge=k)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert e.edge_confidence("bmi", "target") > 0.9
     assert e.edge_confidence("target", "bmi") == 0

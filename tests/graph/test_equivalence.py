@@ -133,8 +133,8 @@ def test_a_thousand_nodes_are_no_burden():
     rng = np.random.default_rng(1)
     edges = {tuple(sorted(rng.choice(1000, 2, replace=False).tolist())) for _ in range(2000)}
     dag = CausalGraph(names, [(names[i], names[j]) for i, j in edges])
-    start = time.perf_counter()
+    start = time.process_time()
     graph = dag.cpdag()
     assert graph.to_dag().cpdag() == graph
     assert len(graph.members(limit=5)) == 5
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -102,6 +102,6 @@ def test_what_cannot_be_tested_is_said():
 def test_a_thousand_relabellings_of_twenty_nodes_take_seconds():
     graph = random_graph(20, 0, degree=4)
     df = draw(graph, 2000, 0)
-    start = time.perf_counter()
+    start = time.process_time()
     falsify(graph, df, n_permutations=1000)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -583,10 +583,10 @@ def test_a_cycle_names_its_nodes_and_the_file(tmp_path):
 
 @pytest.mark.parametrize("source", ["no_such_file.dot", "word", "a -> b", "", "x" * 10_000_000])
 def test_what_is_neither_file_nor_graph_is_refused_at_once(source):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FileFormatError):
         read_graph(source)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_misspelt_path_gets_a_suggestion(tmp_path):
@@ -664,10 +664,10 @@ def test_a_hundred_megabytes_are_refused_at_once(tmp_path):
     bomb = tmp_path / "bomb.dot.gz"
     bomb.write_bytes(gzip.compress(b" " * 60_000_000, 1))
     for source in (path, bomb):
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(FileFormatError, match="larger than 50 MB"):
             read_graph(source)
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
     with pytest.raises(FileFormatError, match="larger than 1e-05 MB"):
         read_graph("digraph { a }", max_bytes=10)
 
@@ -677,7 +677,7 @@ def test_a_hundred_megabytes_are_refused_at_once(tmp_path):
     "unit", ["{", "[", '"', '"\\', "<", "/*", "a ", "a -> ", ",", "\n", "(", "o"]
 )
 def test_repetition_does_not_take_long(format, unit):
-    start = time.perf_counter()
+    start = time.process_time()
     for lead in (
         "",
         "digraph {",
@@ -690,7 +690,7 @@ def test_repetition_does_not_take_long(format, unit):
             read_graph(lead + unit * 20_000 + "\n", format=format)
         except (FileFormatError, GraphError):
             pass
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.slow
@@ -709,10 +709,10 @@ def test_repetition_does_not_take_long(format, unit):
     ],
 )
 def test_forty_megabytes_of_nonsense_end(format, lead, unit):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FileFormatError):
         read_graph(lead + unit * (40_000_000 // len(unit)) + "\n", format=format)
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
 
 
 def test_products_of_groups_are_bounded():
@@ -755,13 +755,13 @@ def test_broken_files_are_refused_or_read_but_never_crash(valid_files, format):
                 else rng.randrange(256)
             )
         broken.append(data.decode("utf-8", "replace"))
-    start = time.perf_counter()
+    start = time.process_time()
     for candidate in broken:
         try:
             read_graph(candidate + "\n", format=format)
         except (FileFormatError, GraphError):
             pass
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("format", ["dot", "json", "dagitty", "gml", "bif", "graphml", "xmlbif"])
@@ -778,8 +778,8 @@ def test_twenty_thousand_edges_take_less_than_two_seconds(format):
     names = [f"v {i}" for i in range(1000)]
     pairs = {tuple(sorted(rng.sample(range(1000), 2))) for _ in range(20_500)}
     graph = CausalGraph(names, [(names[i], names[j]) for i, j in sorted(pairs)[:20_000]])
-    start = time.perf_counter()
+    start = time.process_time()
     text = write_graph(graph, format=format)
-    middle = time.perf_counter()
+    middle = time.process_time()
     assert read_graph(text, format=format) == graph
-    assert middle - start < 2 and time.perf_counter() - middle < 2
+    assert middle - start < 2 and time.process_time() - middle < 2

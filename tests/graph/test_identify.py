@@ -387,9 +387,9 @@ def test_a_thousand_nodes_take_less_than_a_tenth_of_a_second(case):
     times = []
     for _ in range(3):
         fresh = CausalGraph(g.nodes, g.edges, latent=g.latent, kind=g.kind)
-        start = time.perf_counter()
+        start = time.process_time()
         identify(fresh, t, y)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.1
 
 

@@ -180,13 +180,13 @@ def test_error_of_fitted_counterfactuals_falls_with_the_root_of_n():
 
 @pytest.mark.slow
 def test_ten_nodes_and_ten_thousand_rows_fit_in_twenty_seconds():
-    from time import perf_counter
+    from time import process_time
 
     truth, _ = linear_world()
     df = truth.sample(10_000)
-    start = perf_counter()
+    start = process_time()
     StructuralCausalModel(truth.graph).fit(df, progress=False)
-    assert perf_counter() - start < 20
+    assert process_time() - start < 20
 
 
 def test_the_empty_intervention_returns_the_data_exactly(mixed):

@@ -135,9 +135,9 @@ def test_two_hundred_thousand_rows_take_seconds():
     r = np.random.default_rng(0)
     df = pd.DataFrame(r.normal(size=(200_000, 8))).rename(columns=str)
     df["g"] = r.choice([f"level {i}" for i in range(400)], 200_000)
-    start = time.perf_counter()
+    start = time.process_time()
     Encoder(max_levels=20).fit_transform(df)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_arrays_are_encoded_as_tables_are(people):

@@ -27,6 +27,10 @@ class Result:
     def to_frame(self, long: bool = False) -> pd.DataFrame:
         raise TypeError(f"{type(self).__name__} must define to_frame()")
 
+    def glance(self) -> pd.DataFrame:
+        """The part of ``to_frame()`` that is shown in a notebook, a terminal and a memo."""
+        return self.to_frame()
+
     def verdict(self) -> str:
         """One line that says how far to trust the answer; empty when there is nothing to add."""
         return ""
@@ -37,7 +41,7 @@ class Result:
 
     def __repr__(self) -> str:
         lines = [self.summary()]
-        frame = self.to_frame()
+        frame = self.glance()
         room = 7 - bool(self.verdict()) - min(len(self.warnings), 3)
         if len(frame) and frame.shape[0] + 1 <= room:
             lines += frame.to_string(max_cols=8, float_format=number).split("\n")
@@ -50,9 +54,11 @@ class Result:
 
     def _repr_html_(self) -> str:
         parts = [f"<p><b>{escape(self.summary())}</b></p>"]
-        frame = self.to_frame()
+        frame = self.glance()
         if len(frame):
-            parts.append(frame.head(12).to_html(escape=True, float_format=number, border=0))
+            parts.append(
+                frame.head(12).to_html(escape=True, float_format=number, border=0, na_rep="")
+            )
             if len(frame) > 12:
                 parts.append(f"<p>{len(frame) - 12} more rows in <code>.to_frame()</code></p>")
         if self.verdict():

@@ -133,7 +133,8 @@ class Ranking(Result):
         labels = [n.replace("$", r"\$") for n in shown.index]
         ax.set_yticks(np.arange(len(shown)), labels)
         ax.set_xlabel(f"blame for {self.target} ({self.unit})".replace("$", r"\$"))
-        ax.set_title(self.status)
+        if self.status != "found":
+            ax.set_title(self.status)
         return ax
 
     def _state(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .base import EffectEstimator
 
+_DOUBTS = ("weak-instrument", "extrapolation", "post-treatment")
 TARGETS = {
     "ATE": "average effect",
     "ATT": "average effect on the treated",
@@ -130,7 +131,7 @@ class EffectEstimate(Result):
         if any(w.code == "no-effect" for w in self.warnings):
             told = "contradicts" if excludes_zero else "agrees with"
             return f"The table {told} the graph, by which there is no effect."
-        if any(w.code in ("weak-instrument", "extrapolation") for w in self.warnings):
+        if any(w.code in _DOUBTS for w in self.warnings):
             return "Doubtful: see the warnings."
         if self.refutations is not None and self.refutations.outcome != "passed":
             return f"Doubtful: {self.refutations.summary()}"

@@ -122,12 +122,13 @@ class EffectsOverGraphs(Result):
         first = next((a.answer for a in self.answers if a.answer is not None), None)
         return {} if first is None else {"estimator": first.method, "rows": f"{first.n:,}"}
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """A forest plot, one row per way of identification, dots as large as their share."""
+    def plot(self, ax: Axes | None = None, most: int = 12) -> Axes:
+        """A forest plot of the most frequent ways of identification, dots as large as their
+        share."""
         import matplotlib.pyplot as plt
 
         ax = plt.subplots()[1] if ax is None else ax
-        shown = [a for a in self.answers if not np.isnan(a.value)][::-1]
+        shown = [a for a in self.answers if not np.isnan(a.value)][:most][::-1]
         for y, a in enumerate(shown):
             if a.answer is not None:
                 ax.plot([a.answer.low, a.answer.high], [y, y], color="#2b6cb0", linewidth=1.6)
@@ -161,9 +162,7 @@ def effects_over_graphs(
     groups: dict[tuple, list] = {}
     for dag, weight in dags:
         found = identify(dag, treatment, outcome)
-        key = (found.method, found.adjustment, found.mediators, found.instruments)
-        if found.method == "no effect":
-            key = ("no effect",)
+        key = (found.method, _used(found))
         groups.setdefault(key, [found, 0.0, 0])
         groups[key][1] += weight
         groups[key][2] += 1
@@ -185,6 +184,15 @@ def effects_over_graphs(
                 value = answer.value
             answers.append(GraphAnswer(share / total, count, _way(found), answer, value))
     return EffectsOverGraphs(treatment, outcome, tuple(answers), tuple(notes))
+
+
+def _used(found: Estimand) -> object:
+    """The columns that make one estimate differ from another."""
+    if found.method == "back-door":
+        return found.adjustment
+    if found.method == "front-door":
+        return found.mediators
+    return found.instruments if found.method == "instrument" else None
 
 
 def _way(found: Estimand) -> str:

@@ -110,6 +110,10 @@ class Overlap(Result):
             id_vars=["unit", "outside"], var_name="quantity", value_name="value"
         )
 
+    def glance(self) -> pd.DataFrame:
+        """The balance of the covariates before and after weighting."""
+        return self.balance.rename_axis("imbalance of")
+
     def how(self) -> dict[str, Any]:
         return {
             "model": "; ".join(self.chosen),

@@ -83,6 +83,13 @@ class Recommendations(Result):
         )
         return pd.concat([self.outcomes, values], axis=1)
 
+    def glance(self) -> pd.DataFrame:
+        """Status, cost, validity, the features anybody acts on, the score today and after."""
+        acted = [c for c in self.acted.columns if self.acted[c].any()]
+        frame = self.to_frame()[["status", "cost", "validity", *acted, "score", "score_after"]]
+        names = {"score": f"{self.quantity} today", "score_after": f"{self.quantity} after"}
+        return frame.rename(columns=names).rename_axis(frame.index.name or "row")
+
     def changes(self) -> pd.DataFrame:
         """One row per person and feature that is acted on or follows.
 

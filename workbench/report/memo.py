@@ -54,7 +54,7 @@ class Card:
         parts: dict[str, Any] = {
             "sentence": result.summary(),
             "verdict": result.verdict(),
-            "table": result.to_frame(),
+            "table": result.glance(),
             "warnings": result.warnings,
             "how": result.how(),
         }

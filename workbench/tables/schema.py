@@ -301,7 +301,10 @@ class Schema:
         return f"Schema({', '.join(shown)}{more})"
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html(escape=True, border=0, na_rep="")
+        frame = self.to_frame()
+        told = [c for c in frame if frame[c].notna().any() and frame[c].nunique(dropna=False) > 1]
+        shown = frame[list(dict.fromkeys(["kind", *told]))].astype(object)
+        return shown.where(shown.notna(), "").to_html(escape=True, border=0)
 
 
 def _tuples(value: Any) -> Any:

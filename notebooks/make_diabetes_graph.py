@@ -1,4 +1,4 @@
-"""Makes diabetes_graph.svg: the graph that the demo learns. Run: python notebooks/make_graph_picture.py"""
+"""Makes diabetes_graph.svg: the graph that the demo learns. Run: python notebooks/make_diabetes_graph.py"""
 
 from pathlib import Path
 
