@@ -14,12 +14,6 @@ from ..tables.schema import Schema
 _MAX_LEVELS = 50
 
 
-def most_levels(rows: int) -> int:
-    """Levels of a column that keep an own column: with fewer than some 20 rows each, they would
-    only drown the other covariates in the nuisance models."""
-    return min(max(rows // 20, 5), _MAX_LEVELS)
-
-
 def covariate_table(data: EffectData) -> Table | None:
     """X and W side by side, or None if there are neither."""
     parts = [part for part in (data.x, data.w) if part is not None]
@@ -37,7 +31,7 @@ def covariates(data: EffectData) -> tuple[np.ndarray, tuple[str, ...]]:
     joined = covariate_table(data)
     if joined is None:
         return np.empty((len(data), 0)), ()
-    encoder = Encoder(max_levels=most_levels(len(data))).fit(joined)
+    encoder = Encoder(max_levels=_MAX_LEVELS).fit(joined)
     return encoder.transform(joined), encoder.columns_
 
 
@@ -55,7 +49,7 @@ def content_rank(data: EffectData) -> np.ndarray:
 
 def modifier_encoder(x: Table) -> Encoder:
     """The encoder of effect modifiers for a linear model: levels against the first one."""
-    return Encoder(drop_first=True, max_levels=most_levels(len(x))).fit(x)
+    return Encoder(drop_first=True, max_levels=_MAX_LEVELS).fit(x)
 
 
 def independent(matrix: np.ndarray, names: tuple[str, ...], what: str) -> np.ndarray:
@@ -91,7 +85,7 @@ def redundant(data: EffectData) -> list[str]:
     joined = covariate_table(data)
     if joined is None:
         return []
-    encoder = Encoder(drop_first=True, max_levels=most_levels(len(data))).fit(joined)
+    encoder = Encoder(drop_first=True, max_levels=_MAX_LEVELS).fit(joined)
     single = [b.feature.name for b in encoder.blocks_ if b.start == b.stop]
     matrix = encoder.transform(joined)
     if not matrix.shape[1] or matrix.shape[1] >= len(matrix):

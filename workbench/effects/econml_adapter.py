@@ -15,7 +15,7 @@ from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
 from ..tables.gate import Table
 from .base import EffectEstimator
-from .design import content_rank, independent, modifier_encoder, most_levels
+from .design import content_rank, independent, modifier_encoder
 from .nuisance import cross_fit, fold_ids
 
 
@@ -90,7 +90,7 @@ class EconmlAdapter(EffectEstimator):
             self.columns_ = independent(encoded, self.encoder_.columns_, "effect modifiers X")
         self.nuisance_columns_ = None
         if data.w is not None:
-            encoded = Encoder(max_levels=most_levels(len(data))).fit_transform(data.w)
+            encoded = Encoder(max_levels=50).fit_transform(data.w)
             self.nuisance_columns_ = encoded if encoded.shape[1] else None
         if self.nuisance_columns_ is None and (data.x is None or not len(self.columns_)):
             # econml wants a column: one that says nothing leaves a comparison of means.
