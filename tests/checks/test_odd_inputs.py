@@ -97,7 +97,7 @@ QUESTIONS = {
     "unknown adjustment": (lambda s: s.effect("t", "y", adjust_for=["age"]), ["'age'"]),
     "treatment adjusted for": (lambda s: s.effect("t", "y", adjust_for=["t"]), ["'t'"]),
     "outcome adjusted for": (lambda s: s.effect("t", "y", adjust_for=["y"]), ["'y'"]),
-    "consequence adjusted for": (lambda s: s.effect("b", "y", adjust_for=["t"]), ["'t'"]),
+    "consequence as modifier": (lambda s: s.effect("b", "y", modifiers=["t"]), ["'t'"]),
     "unknown modifier": (lambda s: s.effect("t", "y", modifiers=["c"]), ["'c'"]),
     "unknown estimator": (lambda s: s.effect("t", "y", estimator="AIWP"), ["AIWP", "'AIPW'"]),
     "unknown arm": (lambda s: s.effect("t", "y", T1=7, refute=False), ["'t'", "7"]),
@@ -130,6 +130,12 @@ def test_odd_questions_to_a_study_are_refused_by_name(name, untouched):
         ask(study)
     for place in places:
         assert place in str(refused.value)
+
+
+def test_a_consequence_of_the_treatment_is_adjusted_for_with_a_warning_only():
+    answer = Study(clean_table(), GRAPH).effect("b", "y", adjust_for=["t", "a"], refute=False)
+    told = [w for w in answer.warnings if w.code == "post-treatment"]
+    assert told and told[0].columns == ("t",)
 
 
 def test_a_study_answers_all_its_questions(untouched):

@@ -19,6 +19,7 @@ from ..core.seeding import Seed, generator
 
 EFFECT = 2.0  # of t on y in the clean table
 TOLERANCE = 0.5  # some five standard errors of a good estimator on the clean table
+ENTRIES = ("effects", "discovery", "recourse", "diagnosis", "study")
 EDGES = frozenset({("b", "t"), ("b", "y"), ("t", "y"), ("a", "y")})  # cause, effect
 
 
@@ -67,9 +68,6 @@ class OddInput:
     def column(self, role: str) -> Any:
         """The column that plays a role."""
         return self.names.get(role, role)
-
-
-ENTRIES = ("effects", "discovery", "recourse", "diagnosis", "study")
 
 
 def answer(without: str = "") -> Expected:
@@ -161,8 +159,10 @@ def _with_na(s: pd.Series, dtype: str) -> pd.Series:
     return out
 
 
-def _pyarrow(df: pd.DataFrame) -> pd.DataFrame:
-    return df.convert_dtypes(dtype_backend="pyarrow")
+def _flagged(df: pd.DataFrame) -> pd.DataFrame:
+    out = df.copy().set_flags(allows_duplicate_labels=False)
+    out.attrs["source"] = "a survey"
+    return out
 
 
 _MANY = 120
@@ -418,7 +418,7 @@ TABLES: tuple[OddInput, ...] = (
         turn("a", lambda s: pd.array(_cut(s), dtype="string")),
         discovery=answer(without="a"),
     ),
-    odd("pyarrow types", _pyarrow),
+    odd("pyarrow types", lambda df: df.convert_dtypes(dtype_backend="pyarrow")),
     odd("nullable types", lambda df: df.convert_dtypes()),
     odd(
         "pyarrow text with NA",
@@ -465,6 +465,12 @@ TABLES: tuple[OddInput, ...] = (
         problem="outlier|extreme",
         discovery=warning("outlier", right=False, without="baty"),
     ),
+    odd(
+        "gaps of a confounder filled with -999",
+        turn("b", lambda s: s.where(s.index % 7 > 0, -999.0)),
+        warning("fill-in", right=False, without="bty"),
+        problem="999|missing|outlier",
+    ),
     # Sizes
     odd("empty table", lambda df: df.iloc[:0], refusal("0 rows"), problem="0 rows|empty|samples"),
     odd("one row", lambda df: df.iloc[:1], refusal("1 row"), problem="1 row|few|samples"),
@@ -475,7 +481,7 @@ TABLES: tuple[OddInput, ...] = (
     odd("index of dates", lambda df: df.set_axis(pd.date_range("2020", periods=len(df), tz="UTC"))),
     odd("rows in reverse", lambda df: df.iloc[::-1]),
     odd("columns in reverse", lambda df: df[df.columns[::-1]]),
-    odd("attributes and flags", lambda df: _flagged(df)),
+    odd("attributes and flags", _flagged),
     # Names
     _renamed("propensity_score", a="propensity_score"),
     _renamed("intercept", b="intercept"),
@@ -491,9 +497,3 @@ TABLES: tuple[OddInput, ...] = (
     _renamed("with operators", a="a == 1", b="x = 2", y="y <= 3"),
     _renamed("by numbers", a=7, b=3),
 )
-
-
-def _flagged(df: pd.DataFrame) -> pd.DataFrame:
-    out = df.copy().set_flags(allows_duplicate_labels=False)
-    out.attrs["source"] = "a survey"
-    return out

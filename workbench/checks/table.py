@@ -14,10 +14,10 @@ from ..core.results import Result, number
 from ..core.saving import saveable
 from ..tables.gate import table
 from ..tables.schema import Schema
+from ..tables.sentinels import fill_ins
 from .leaks import leaks
 
 _SEVERITIES = ("refused", "doubtful", "note")
-_SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
 
 
 @saveable
@@ -207,20 +207,12 @@ def _look_at_levels(column: pd.Series, name: str, counts: pd.Series) -> Iterator
 
 
 def _look_at_numbers(values: np.ndarray, name: str) -> Iterator[Finding]:
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) < 3:
+    if len(np.unique(values)) < 3:
         return
-    for code in _SENTINELS:
-        at = np.searchsorted(distinct, code)
-        if at < len(distinct) and distinct[at] == code and counts[at] > 1:
-            others = distinct[distinct != code]
-            width = np.ptp(others) or 1.0
-            far = code < others.min() - width / 4 or code > others.max() + width / 2
-            odd_sign = code < 0 <= others.min()
-            if far or odd_sign:
-                message = f"{number(code)} appears {counts[at]:,} times away from the other values"
-                advice = "If it stands for a gap, make it one."
-                yield Finding("doubtful", "sentinel", name, message, advice)
+    for code, times, _ in fill_ins(values):
+        message = f"{number(code)} appears {times:,} times away from the other values"
+        advice = "If it stands for a gap, make it one."
+        yield Finding("doubtful", "sentinel", name, message, advice)
     spread = values.std()
     if spread and abs(values.mean()) > 1e7 * spread:
         message = f"varies by {number(spread)} around {number(values.mean())}"

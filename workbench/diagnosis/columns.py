@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..tables import gate
 from ..tables.schema import Feature, Schema
+from ..tables.sentinels import warn_of_fill_ins
 
 MIN_ROWS = 10
 
@@ -39,9 +40,9 @@ def as_numbers(
             n = int(np.isfinite(codes[name]).sum())
             if n < MIN_ROWS:
                 unusable[name] = f"only {gate.count(n, 'value')}" if n else "no value in any row"
-    gate.warn_of_lone_values(
-        {n: pd.Series(x, table.frame.index) for n, x in codes.items() if n not in unusable}
-    )
+    measured = {n: pd.Series(x, table.frame.index) for n, x in codes.items() if n not in unusable}
+    gate.warn_of_lone_values(measured)
+    warn_of_fill_ins(measured)
     return codes, {f.name: f for f in table.schema}, unusable
 
 

@@ -13,6 +13,7 @@ from ..core.parameters import Parameterised
 from ..core.saving import saveable
 from .gate import Table, table, warn_of_lone_values
 from .schema import Feature, Schema
+from .sentinels import warn_of_fill_ins
 
 if TYPE_CHECKING:
     import torch
@@ -113,9 +114,11 @@ class Encoder(Parameterised):
             start = block.stop
         self.blocks_ = tuple(blocks)
         self.columns_ = tuple(name for block in blocks for name in _names(block))
-        warn_of_lone_values(
-            {b.feature.name: checked.frame[b.feature.name] for b in blocks if b.feature.is_numeric}
-        )
+        measured = {
+            b.feature.name: checked.frame[b.feature.name] for b in blocks if b.feature.is_numeric
+        }
+        warn_of_lone_values(measured)
+        warn_of_fill_ins(measured)
         if filled:
             warn(
                 "missing-values",
