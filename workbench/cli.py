@@ -10,10 +10,12 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -59,21 +61,37 @@ class GraphFormat(StrEnum):
     csv = "csv"
 
 
+@dataclass(frozen=True)
+class Options:
+    """What every command takes."""
+
+    out: Out = None
+    seed: Seed = 0
+    as_json: Json = False
+    quiet: Quiet = False
+    force: Force = False
+    debug: Debug = False
+
+
 def command(name: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
-    """Register a command: refusals become one line on stderr and exit code 2."""
+    """Register a command: refusals become one line on stderr and exit code 2.
+
+    The command's function takes the common :class:`Options` first; on the command line they
+    stand beside its own.
+    """
 
     def register(function: Callable[..., int]) -> Callable[..., None]:
         @wraps(function)
-        def run(**options: Any) -> None:
-            debug, quiet = options.pop("debug", False), options.get("quiet", False)
+        def run(**given: Any) -> None:
+            options = Options(**{f.name: given.pop(f.name) for f in fields(Options)})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 warnings.simplefilter("always", CausalWarning)
-                warnings.showwarning = _show if not quiet else _hide
+                warnings.showwarning = _hide if options.quiet else _show
                 try:
-                    code = function(**options)
+                    code = function(options, **given)
                 except (WorkbenchError, OSError) as error:
-                    if debug:
+                    if options.debug:
                         raise
                     typer.echo(f"workbench {name}: {error}", err=True)
                     raise typer.Exit(2) from None
@@ -82,11 +100,26 @@ def command(name: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
                     raise typer.Exit(130) from None
             raise typer.Exit(code or 0)
 
-        run.__annotations__ = {**function.__annotations__, "return": None}
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY)
+            for p in list(signature(function).parameters.values())[1:]
+        ]
+        shared = [
+            Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=kind)
+            for f, kind in zip(fields(Options), _option_types(), strict=True)
+        ]
+        run.__signature__ = Signature([*own, *shared])
+        run.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
         app.command(name)(run)
         return run
 
     return register
+
+
+def _option_types() -> list[Any]:
+    hints = get_type_hints(Options, include_extras=True)
+    return [hints[f.name] for f in fields(Options)]
 
 
 def _show(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -99,53 +132,45 @@ def _hide(*_: Any, **__: Any) -> None:
 
 @command("check")
 def check(
+    options: Options,
     table: Table,
     outcome: Annotated[str | None, typer.Option(help="Look for columns that leak it.")] = None,
-    out: Out = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
 ) -> int:
     """Say what is odd about a table before anything is estimated from it."""
     report = _study(table).check(outcome)
-    _print(report, out, as_json, force, index=False)
+    _print(report, options, index=False)
     return 0 if report.ok else 1
 
 
 @command("discover")
 def discover(
+    options: Options,
     table: Table,
     method: Annotated[str, typer.Option(help="Which algorithm.")] = "pc",
     knowledge: KnowledgeFile = None,
     boot: Annotated[int, typer.Option(help="Resamples for edge confidence; 0 for none.")] = 100,
     format: Annotated[GraphFormat, typer.Option(help="Of the graph.")] = GraphFormat.dot,
-    out: Out = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
 ) -> int:
     """Learn a causal graph; with --json also how stable its edges are."""
-    study = _study(table, seed=seed)
+    study = _study(table, seed=options.seed)
     graph = study.discover(method, knowledge=_knowledge(knowledge), n_boot=boot)
-    if as_json:
+    if options.as_json:
         found = {"edges": [list(e) for e in graph.edges], "kind": graph.kind}
         if study.ensemble is not None:
             found["confidence"] = _records(study.ensemble.to_frame())
-        _write(json.dumps(found, indent=1), out, force)
+        _write(json.dumps(found, indent=1), options)
         return 0
     from .graph.files import write_graph
 
-    if study.ensemble is not None and not quiet:
+    if study.ensemble is not None and not options.quiet:
         typer.echo(study.ensemble.summary(), err=True)
-    _write(str(write_graph(graph, format=format.value)).rstrip("\n"), out, force)
+    _write(str(write_graph(graph, format=format.value)).rstrip("\n"), options)
     return 0
 
 
 @command("effect")
 def effect(
+    options: Options,
     table: Table,
     treatment: Annotated[str, typer.Option("--treatment", "-t", help="Column.")],
     outcome: Annotated[str, typer.Option("--outcome", "-y", help="Column.")],
@@ -159,15 +184,9 @@ def effect(
     cluster: Annotated[
         str | None, typer.Option(help="Column of rows that belong together.")
     ] = None,
-    out: Out = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
 ) -> int:
     """Estimate an average effect with its interval and its conditions."""
-    study = _study(table, graph, seed, cluster)
+    study = _study(table, graph, options.seed, cluster)
     found = study.effect(
         treatment,
         outcome,
@@ -176,12 +195,13 @@ def effect(
         estimator=estimator,
         refute=refute,
     )
-    _print(found, out, as_json, force)
+    _print(found, options)
     return 1 if found.verdict().startswith(("Not supported", "Doubtful")) else 0
 
 
 @command("recourse")
 def recourse(
+    options: Options,
     table: Table,
     rows: Annotated[str, typer.Option(help="Who, e.g. 'progression > 250'.")],
     target: Annotated[str, typer.Option(help="What to reach, e.g. 'progression < 200'.")],
@@ -189,74 +209,55 @@ def recourse(
     fixed: Annotated[
         list[str] | None, typer.Option(help="A column nobody can act on; repeat it.")
     ] = None,
-    out: Out = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
 ) -> int:
     """Find the smallest changes that bring people across a threshold."""
-    study = _study(table, graph, seed)
+    study = _study(table, graph, options.seed)
     if fixed:
         study.schema = study.schema.correct({name: {"actionable": False} for name in fixed})
     found = study.recourse(rows, target=target)
-    _print(found, out, as_json, force)
+    _print(found, options)
     return 0 if found.status.isin(["found", "already accepted"]).all() else 1
 
 
 @command("diagnose")
 def diagnose(
+    options: Options,
     table: Table,
     target: Annotated[str, typer.Option(help="The column that is unusual.")],
     rows: Annotated[str, typer.Option(help="The unusual rows: a label or a condition.")],
     graph: Graph = None,
-    out: Out = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
 ) -> int:
     """Say which columns made rows unusual."""
-    study = _study(table, graph, seed)
+    study = _study(table, graph, options.seed)
     found = study.diagnose(_label(rows), target)
-    _print(found, out, as_json, force)
+    _print(found, options)
     return 0 if found.status == "found" else 1
 
 
 @command("report")
 def report(
+    options: Options,
     study_file: Annotated[Path, typer.Argument(help="A study file (TOML).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
 ) -> int:
-    """Ask a study file's questions and write the memo to a file of your choice."""
+    """Ask a study file's questions and write the memo to --out (report.html)."""
     from .study_file import run as run_file
 
     study, title = run_file(study_file, report=False)
-    typer.echo(study.report(out, title, force))
+    typer.echo(study.report(options.out or Path("report.html"), title, options.force))
     return 0
 
 
 @command("run")
 def run(
+    options: Options,
     study_file: Annotated[Path, typer.Argument(help="A study file (TOML).")],
-    as_json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
 ) -> int:
     """Run a study file: ask its questions, print the answers, write its report."""
     from .study_file import run as run_file
 
-    study, _ = run_file(study_file, force=force)
-    if as_json:
-        _write(
-            json.dumps([_answer(a.kind, a.result) for a in study.answers], indent=1), None, False
-        )
+    study, _ = run_file(study_file, force=options.force)
+    if options.as_json:
+        _write(json.dumps([_answer(a.kind, a.result) for a in study.answers], indent=1), options)
         return 0
     for answer in study.answers:
         if hasattr(answer.result, "summary"):
@@ -265,30 +266,30 @@ def run(
 
 
 @command("datasets")
-def datasets(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> int:
+def datasets(options: Options) -> int:
     """List the data sets that ship with the project; use one as dataset:NAME."""
     from .datasets.catalogue import available
 
     frame = available()
     typer.echo(
-        json.dumps(_records(frame.reset_index()), indent=1) if as_json else frame.to_string()
+        json.dumps(_records(frame.reset_index()), indent=1)
+        if options.as_json
+        else frame.to_string()
     )
     return 0
 
 
 @command("demo")
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("demo"),
-    seed: Seed = 0,
-    quiet: Quiet = False,
-    force: Force = False,
-    debug: Debug = False,
+    options: Options,
 ) -> int:
-    """From a table of real patients to a decision, with a report."""
+    """From a table of real patients to a decision, with a report in the folder --out (demo)."""
     from .demo import demonstrate
 
-    say = _hide if quiet else lambda text: typer.echo(text, err=True)
-    typer.echo(demonstrate(out, seed=seed, force=force, say=say))
+    out = options.out or Path("demo")
+
+    say = _hide if options.quiet else lambda text: typer.echo(text, err=True)
+    typer.echo(demonstrate(out, seed=options.seed, force=options.force, say=say))
     return 0
 
 
@@ -345,26 +346,24 @@ def _answer(kind: str, result: Result | Any) -> dict[str, Any]:
     }
 
 
-def _print(
-    result: Result, out: Path | None, as_json: bool, force: bool, index: bool = True
-) -> None:
-    if as_json:
-        _write(json.dumps(_answer(type(result).__name__, result), indent=1), out, force)
+def _print(result: Result, options: Options, index: bool = True) -> None:
+    if options.as_json:
+        _write(json.dumps(_answer(type(result).__name__, result), indent=1), options)
         return
     lines = [result.summary(), result.verdict()]
-    frame = result.to_frame()
+    frame = result.glance()
     if len(frame):
         lines.append(frame.to_string(index=index, max_colwidth=90))
-    _write("\n".join(line for line in lines if line), out, force)
+    _write("\n".join(line for line in lines if line), options)
 
 
-def _write(text: str, out: Path | None, force: bool) -> None:
-    if out is None:
+def _write(text: str, options: Options) -> None:
+    if options.out is None:
         try:
             typer.echo(text)
         except BrokenPipeError:  # e.g. piped into head
             sys.stderr.close()
         return
-    if out.exists() and not force:
-        raise FileExistsError(f"{out} exists; pass --force to replace it")
-    out.write_text(text + "\n", encoding="utf-8")
+    if options.out.exists() and not options.force:
+        raise FileExistsError(f"{options.out} exists; pass --force to replace it")
+    options.out.write_text(text + "\n", encoding="utf-8")

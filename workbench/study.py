@@ -21,7 +21,7 @@ from .core.errors import (
     warn,
 )
 from .core.seeding import Seed, integer, sequence, spawn
-from .tables import condition
+from .study_rows import as_plain, choose_rows, is_label, read_target
 from .tables.gate import table
 from .tables.schema import Schema
 
@@ -331,13 +331,13 @@ class Study:
         from .recourse.over_graphs import recommend_over_graphs
         from .recourse.problem import RecourseProblem
 
-        people = self._rows(rows)
+        people = choose_rows(self.df, rows)
         common = {"schema": self.schema.select(self._variables()), "data": self.df, **problem}
         if model is not None:
             problems = [(RecourseProblem(model, target=target, **common), 1.0)]
             said = {"model": type(model).__name__, "target": target}
         else:
-            outcome, side = self._threshold(target)
+            outcome, side = read_target(target, self.df.columns)
             common["schema"] = self.schema
             problems = [
                 (RecourseProblem.in_world(self._fitted(dag), outcome, **side, **common), weight)
@@ -379,8 +379,8 @@ class Study:
         if isinstance(window, pd.DataFrame):
             odd, usual = window, self.df
         else:
-            labels = [window] if _is_label(window, self.df) else window
-            odd = self._rows(labels)
+            labels = [window] if is_label(window, self.df) else window
+            odd = choose_rows(self.df, labels)
             usual = self.df.drop(index=odd.index)
         method = method or CounterfactualAttribution(random_state=integer(self._seed("diagnose")))
         incident = Incident(odd, target)
@@ -391,7 +391,7 @@ class Study:
             rankings.append(
                 (type(method)(**method.get_params()).fit(system).rank(incident), weight)
             )
-        said = {} if isinstance(window, pd.DataFrame) else {"rows": _plain(window)}
+        said = {} if isinstance(window, pd.DataFrame) else {"rows": as_plain(window)}
         return self._keep("diagnose", rank_over_graphs(rankings), target=target, **said)
 
     # -- report ------------------------------------------------------------------------------
@@ -485,42 +485,6 @@ class Study:
             self._models[dag] = model.fit(self.df)
         return self._models[dag]
 
-    def _rows(self, rows: Any) -> pd.DataFrame:
-        if isinstance(rows, pd.DataFrame):
-            return rows
-        if isinstance(rows, str):
-            chosen = self.df[condition.rows(self.df, rows)]
-            if not len(chosen):
-                raise QuestionError("no row fulfils the condition", value=rows)
-            return chosen
-        labels = list(rows)
-        if len(labels) == len(self.df) and all(isinstance(v, bool | np.bool_) for v in labels):
-            return self.df[np.asarray(labels, dtype=bool)]
-        for label in labels:
-            if label not in self.df.index:
-                raise QuestionError(
-                    "is not the label of a row",
-                    value=label,
-                    advice=did_you_mean(label, self.df.index[:1000]),
-                )
-        return self.df.loc[labels]
-
-    def _threshold(self, target: Any) -> tuple[str, dict[str, float]]:
-        """``"progression < 150"`` -> ("progression", {"below": 150.0})."""
-        if not isinstance(target, str):
-            raise QuestionError(
-                "the target in the world is a condition, e.g. 'progression < 150'", value=target
-            )
-        parts = condition.parse(target, self.df.columns)
-        if len(parts) != 1 or parts[0].operator not in ("<", "<=", ">", ">="):
-            raise QuestionError(
-                "the target must be one condition with <, <=, > or >=", value=target
-            )
-        side = "below" if parts[0].operator.startswith("<") else "above"
-        if isinstance(parts[0].value, bool | str):
-            raise QuestionError("the target's threshold must be a number", value=target)
-        return parts[0].column, {side: float(parts[0].value)}
-
 
 class Answer:
     """A question as it was asked, with its result.
@@ -533,13 +497,3 @@ class Answer:
 
     def __init__(self, kind: str, result: Any, asked: Mapping[str, Any]):
         self.kind, self.result, self.asked = kind, result, dict(asked)
-
-
-def _is_label(window: Any, df: pd.DataFrame) -> bool:
-    return pd.api.types.is_hashable(window) and window in df.index
-
-
-def _plain(window: Any) -> Any:
-    if isinstance(window, str) or not isinstance(window, Iterable):
-        return window
-    return list(window)

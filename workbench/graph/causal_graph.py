@@ -6,22 +6,15 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GraphError, did_you_mean
 from ..core.saving import saveable
+from .parts import KINDS, Edge, Kind, Mark, check_edges, check_latent, check_nodes
 
 if TYPE_CHECKING:
     import networkx as nx
     from matplotlib.axes import Axes
-
-Mark = Literal["tail", "arrow", "circle"]
-Kind = Literal["dag", "cpdag", "mpdag", "admg", "pag"]
-Edge = tuple[str, str, Mark, Mark]
-
-MARKS = ("tail", "circle", "arrow")
-KINDS = ("dag", "cpdag", "mpdag", "admg", "pag")
-_RANK = {mark: rank for rank, mark in enumerate(MARKS)}
 
 
 @saveable
@@ -76,9 +69,9 @@ class CausalGraph:
         info: Mapping[str, Any] | None = None,
     ):
         fill = self.__dict__.__setitem__
-        fill("nodes", _check_nodes(nodes))
-        fill("edges", _check_edges(edges, frozenset(self.nodes)))
-        fill("latent", _check_latent(latent, frozenset(self.nodes)))
+        fill("nodes", check_nodes(nodes))
+        fill("edges", check_edges(edges, frozenset(self.nodes)))
+        fill("latent", check_latent(latent, frozenset(self.nodes)))
         fill("info", MappingProxyType(dict(info or {})))
         if kind is not None and kind not in KINDS:
             raise GraphError(f"kind must be one of {', '.join(KINDS)}", value=kind)
@@ -472,57 +465,6 @@ class CausalGraph:
             }:
                 raise GraphError(f"has two edges to {v!r} that contradict each other", column=u)
             seen.add(pair)
-
-
-def _check_nodes(nodes: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(nodes, str):
-        raise GraphError("nodes must be a list of names, not one text", value=nodes)
-    nodes = tuple(nodes)
-    seen = set()
-    for node in nodes:
-        if not isinstance(node, str) or not node:
-            raise GraphError(
-                "node names must be non-empty texts", value=node, advice="Rename the node."
-            )
-        if node in seen:
-            raise GraphError("appears twice among the nodes", column=node)
-        seen.add(node)
-    return nodes
-
-
-def _check_latent(latent: Iterable[str], nodes: frozenset[str]) -> frozenset[str]:
-    latent = frozenset([latent] if isinstance(latent, str) else latent)
-    for node in sorted(latent - nodes):
-        raise GraphError("is latent but not a node", column=node, advice=did_you_mean(node, nodes))
-    return latent
-
-
-def _check_edges(edges: Iterable[Sequence[str]], nodes: frozenset[str]) -> tuple[Edge, ...]:
-    """Edges in canonical form: the weaker mark first, names in order, sorted, without repeats."""
-    found: set[Edge] = set()
-    for edge in edges:
-        if isinstance(edge, str) or len(edge) not in (2, 4):
-            raise GraphError("an edge is (u, v) or (u, v, mark_u, mark_v)", value=edge)
-        u, v, mark_u, mark_v = edge if len(edge) == 4 else (*edge, "tail", "arrow")
-        for node in (u, v):
-            if node not in nodes:
-                raise GraphError(
-                    "is used by an edge but is not a node",
-                    column=str(node),
-                    advice=did_you_mean(node, nodes),
-                )
-        if u == v:
-            raise GraphError("has an edge to itself", column=u)
-        if mark_u not in _RANK or mark_v not in _RANK:
-            raise GraphError(
-                f"the edge to {v!r} has an unknown mark",
-                column=u,
-                value=(mark_u, mark_v),
-                advice=f"Marks are {', '.join(MARKS)}.",
-            )
-        forward = (_RANK[mark_u], u) <= (_RANK[mark_v], v)
-        found.add((u, v, mark_u, mark_v) if forward else (v, u, mark_v, mark_u))
-    return tuple(sorted(found))
 
 
 def _rebuild(state: dict[str, Any]) -> CausalGraph:

@@ -22,9 +22,10 @@ from ..core.errors import (
     recording,
     warn,
 )
-from .causal_graph import KINDS, CausalGraph, Kind
+from .causal_graph import CausalGraph
 from .formats import bif, dagitty, dot, gml, graphml, json_graph, table, tetrad
 from .formats.source import MAX_BYTES, MAX_LINES, Draft, Source, Written
+from .parts import KINDS, Kind
 
 READERS: dict[str, Callable[[Source], Draft]] = {
     "dot": dot.read,

@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .causal_graph import CausalGraph, Mark
+from .causal_graph import CausalGraph
+from .parts import Mark
 
 if TYPE_CHECKING:
     from .layout import Slots

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from ..causal_graph import KINDS, MARKS, Mark
+from ..parts import KINDS, MARKS, Mark
 from .source import DIRECTED, TAIL, At, Draft, is_latent, shown, suggestion, text_of
 
 

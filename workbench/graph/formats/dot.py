@@ -17,7 +17,8 @@ import re
 from typing import Any
 
 from ...core.errors import FileFormatError
-from ..causal_graph import KINDS, CausalGraph, Mark
+from ..causal_graph import CausalGraph
+from ..parts import KINDS, Mark
 from .braces import DOT_WORD, KEYWORDS, Dialect, Link, Parser, quote
 from .source import ARROW, CIRCLE, DIRECTED, TAIL, Draft, Source, Written, is_latent, suggestion
 

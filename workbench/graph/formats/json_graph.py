@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from ..causal_graph import KINDS, MARKS, CausalGraph
+from ..causal_graph import CausalGraph
+from ..parts import KINDS, MARKS
 from .attributed import Listing
 from .source import MAX_DEPTH, MAX_TOKENS, At, Draft, Source, Written, shown, suggestion
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...core.errors import FileFormatError, GraphError, did_you_mean
-from ..causal_graph import CausalGraph, Mark
+from ..causal_graph import CausalGraph
+from ..parts import Mark
 
 MAX_BYTES = 50_000_000
 MAX_NODES = 100_000

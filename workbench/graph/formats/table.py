@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ...core.errors import FileFormatError, ParameterError
-from ..causal_graph import CausalGraph, Mark
+from ..causal_graph import CausalGraph
+from ..parts import Mark
 from .source import (
     ARROWS,
     DIRECTED,
