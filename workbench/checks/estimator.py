@@ -252,7 +252,7 @@ def check_causal_estimator(
         ...         return np.array([self.value])
         >>> report = check_causal_estimator(Difference())  # doctest: +SKIP
         >>> report.counts()["silent wrong or unsupported number"]  # doctest: +SKIP
-        52
+        111
     """
     sequence(random_state)
     for name in ("fit", "effect"):

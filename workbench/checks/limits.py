@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Self
 
@@ -41,7 +42,10 @@ class Worker:
         if self.pool is None:
             self._start()
         try:
-            return self.pool.submit(_answer, self.copy, case, self.seed).result(self.time_limit)
+            with warnings.catch_warnings():  # a worker that is replaced in time is no news
+                warnings.simplefilter("ignore", UserWarning)
+                asked = self.pool.submit(_answer, self.copy, case, self.seed)
+            return asked.result(self.time_limit)
         except (FutureTimeout, BrokenProcessPool):
             self._stop()
             return None

@@ -441,7 +441,10 @@ def warn_of_repeats(frame: pd.DataFrame) -> None:
     """Warn of rows that repeat others exactly, where a measured number makes that no chance:
     they count twice as evidence."""
     measured = any(
-        frame[n].dtype.kind == "f" and frame[n].nunique() > _MEASURED for n in frame.columns
+        frame[n].dtype.kind == "f"
+        and frame[n].nunique() > _MEASURED
+        and (frame[n] % 1 != 0).mean() > 0.5
+        for n in frame.columns
     )
     if not measured:
         return
