@@ -72,7 +72,9 @@ def named_method(method: Any, room: str) -> Any:
     if not isinstance(method, str):
         return method
     package = import_module(f"workbench.{room}")
-    known = {n.casefold(): n for n in package.__all__ if hasattr(getattr(package, n), "get_params")}
+    classes = {n: getattr(package, n) for n in package.__all__}
+    known = {n.casefold(): n for n, c in classes.items() if hasattr(c, "get_params")}
+    known = {k: n for k, n in known.items() if n not in ("Diagnoser", "RecourseMethod")}
     name = known.get(method.casefold())
     if name is None:
         raise ParameterError(

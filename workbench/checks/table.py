@@ -121,6 +121,7 @@ def check_table(
         findings += _look_at(clean[name], kinds[name])
     findings += _ids(df, schema)
     findings += _copies(clean, kinds)
+    findings += _determined(clean, kinds)
     findings += _leaks(df, clean, kinds, outcome)
     if len(df) < 10 * len(df.columns):
         message = f"{len(df)} rows for {len(df.columns)} columns: few for any estimate"
@@ -234,6 +235,24 @@ def _ids(df: pd.DataFrame, schema: Schema) -> Iterator[Finding]:
             message = f"{column.nunique():,} units in {len(column):,} rows: rows of a unit depend"
             advice = f"Set role='cluster' for {feature.name!r}."
             yield Finding("doubtful", "repeated-id", feature.name, message, advice)
+
+
+def _determined(clean: dict[str, pd.Series], kinds: dict[str, Any]) -> Iterator[Finding]:
+    """Numbers that the other numbers all but fix: their separate effects can't be told apart."""
+    names = [n for n, f in kinds.items() if f.is_numeric and f.role is None]
+    columns = [clean[n].fillna(clean[n].mean()).to_numpy(dtype=float) for n in names]
+    kept = [i for i, c in enumerate(columns) if np.isfinite(c).all() and np.ptp(c) > 0]
+    if len(kept) < 3 or len(columns[0]) < 3 * len(kept):
+        return
+    names, values = [names[i] for i in kept], np.column_stack([columns[i] for i in kept])
+    correlation = np.corrcoef(values, rowvar=False)
+    if np.linalg.eigvalsh(correlation)[0] < 1e-10:
+        return  # exact copies and sums, which are told one by one
+    explained = 1 - 1 / np.diag(np.linalg.inv(correlation))
+    for i in np.flatnonzero(explained > 0.98):
+        message = f"the other numbers explain {explained[i]:.1%} of its variance"
+        advice = "Effects of such columns can't be told apart; keep one of each family."
+        yield Finding("note", "determined", names[i], message, advice)
 
 
 def _copies(clean: dict[str, pd.Series], kinds: dict[str, Any]) -> Iterator[Finding]:

@@ -111,6 +111,8 @@ def _default(problem: RecourseProblem) -> RecourseMethod:
         return ExactRecourse().fit(problem)
     except (QuestionError, ParameterError):
         sloped = problem.world is not None or problem.view.structure in _SLOPED
+        # A level has no slope to follow.
+        sloped &= not (problem.movable & problem.space.discrete).any()
         return (Wachter() if sloped else GrowingSpheres()).fit(problem)
 
 

@@ -157,7 +157,7 @@ class RecourseProblem:
         self, data: pd.DataFrame | None, schema: Schema | None, names: list[str]
     ) -> Table | None:
         if data is not None:
-            return table(data, schema=schema, columns=names, drop=False)
+            return table(data, schema=schema, columns=names)
         missing = [n for n in names if n not in schema]
         if missing:
             raise DataError(

@@ -209,7 +209,7 @@ class Schema:
             change = dict(change)
             new_kind = change.get("kind", old.kind)
             # Levels and bounds that were guessed for the old kind don't survive a new one.
-            if new_kind in _NUMERIC:
+            if new_kind in _NUMERIC or change.get("role") in ("id", "time"):
                 change.setdefault("levels", None)
             else:
                 change.setdefault("bounds", None)
