@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .base import EffectEstimator
 
-_DOUBTS = ("weak-instrument", "extrapolation", "post-treatment")
+_DOUBTS = ("weak-instrument", "extrapolation", "post-treatment", "dose-or-arms")
 TARGETS = {
     "ATE": "average effect",
     "ATT": "average effect on the treated",
@@ -35,6 +35,7 @@ class EffectEstimate(Result):
 
     Attributes:
         treatment, outcome: The question.
+        outcome_level: The level of a two-level outcome whose probability is meant, else None.
         value, se, low, high: The effect, its standard error and its 1 - ``alpha`` interval, in
             units of the outcome; NaN where the estimator has none.
         target: ``"ATE"``, ``"ATT"`` or ``"LATE"`` (instruments).
@@ -81,6 +82,7 @@ class EffectEstimate(Result):
     refutations: Refutations | None
     estimator: EffectEstimator | None
     seconds: float
+    outcome_level: Any = None
     warnings: tuple[CausalWarning, ...] = ()
 
     @property
@@ -121,8 +123,13 @@ class EffectEstimate(Result):
         )
         return (
             f"The {TARGETS[self.target]} of {self.treatment!r} ({self.contrast()}) on "
-            f"{self.outcome!r} is {number(self.value)}{unit} ({span}; {self.n:,} rows)."
+            f"{self._meant()} is {number(self.value)}{unit} ({span}; {self.n:,} rows)."
         )
+
+    def _meant(self) -> str:
+        if self.outcome_level is None:
+            return repr(self.outcome)
+        return f"the probability of {self.outcome!r} = {self.outcome_level!r}"
 
     def verdict(self) -> str:
         if self.overlap is not None and self.overlap.grade == "none":

@@ -88,6 +88,8 @@ class Recommendations(Result):
         acted = [c for c in self.acted.columns if self.acted[c].any()]
         frame = self.to_frame()[["status", "cost", "validity", *acted, "score", "score_after"]]
         names = {"score": f"{self.quantity} today", "score_after": f"{self.quantity} after"}
+        for name in acted:  # today's values are no advice
+            frame[name] = frame[name].astype(object).where(self.acted[name].to_numpy(), None)
         return frame.rename(columns=names).rename_axis(frame.index.name or "row")
 
     def changes(self) -> pd.DataFrame:
@@ -152,7 +154,7 @@ class Recommendations(Result):
         who = f"Person {person}"
         if row["status"] == "incomplete":
             return f"{who} can't be advised: {row['reason']}."
-        score = number(row["score"])
+        score = number(row["score"], 4)
         if row["status"] == "already accepted":
             return f"{who} needs no change: {self.score_name} is {score} today ({self.target})."
         if row["status"] != "found":
@@ -161,7 +163,7 @@ class Recommendations(Result):
         rows = list(self._of_person(i))
         acts = [_sentence(r) for r in rows if r[-1] != "follows"]
         text = f"{who}: {_join(acts)}. That costs {number(row['cost'])} ({self.cost_unit}) "
-        after = number(row["score_after"])
+        after = number(row["score_after"], 4)
         text += f"and moves {self.score_name} from {score} to {after} ({self.target})."
         follows = [r for r in rows if r[-1] == "follows" and r[0] != self.score_name]
         follows = [_sentence(r) for r in follows]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...core.errors import CausalWarning, DataError, ParameterError, QuestionError, warn
 from ...tables.encode import Encoder
-from ...tables.gate import Table, count, table
+from ...tables.gate import Table, count, table, warn_of_repeats
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
 
@@ -92,6 +92,8 @@ def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None
     if not variables:
         raise DataError("no column varies", column=constant[0])
     frame = frame[variables]
+    if not any(f.role == "cluster" for f in given.schema):
+        warn_of_repeats(frame)
     values, blocks = _encode(Table(frame, given.schema.select(variables), given.named))
     correlation = values.T @ values
     np.fill_diagonal(correlation, 1.0)
