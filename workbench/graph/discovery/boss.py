@@ -106,8 +106,7 @@ def search(
         sequence = first if start == 0 else problem.order(rng.permutation(d))
         position = np.empty(d, np.int64)
         position[sequence] = np.arange(d)
-        order = kernel.Order(sequence, position, np.zeros((d, d), np.int8), np.zeros(d))
-        kernel.settle(problem.score, trees, order)
+        order = kernel.Order(sequence, position, np.zeros((d, d), np.int8), np.full(d, np.nan))
         ended = _climb(kernel, problem, trees, order, rng, stop)
         if order.score.sum() > total + kernel.TOLERANCE:
             total = float(order.score.sum())

@@ -78,11 +78,6 @@ def begin(parents: np.ndarray) -> State:
     )
 
 
-def copied(state: State) -> State:
-    """A state of its own."""
-    return State(*(a.copy() for a in state))
-
-
 @njit(cache=True, nogil=True)
 def _adjacent(state, i, j):
     return state.arrows[i, j] or state.arrows[j, i] or state.lines[i, j]
@@ -276,7 +271,7 @@ def _blocked(state, y, x, bits, around, turning):
 
 
 @njit(cache=True, nogil=True)
-def _apply(state, allowed, kind, y, x, bits):
+def apply(state, allowed, kind, y, x, bits):
     """Make a move; False, and nothing changed, if no DAG that knowledge allows has the result."""
     d = len(allowed)
     arrows, lines = state.arrows.copy(), state.lines.copy()
@@ -334,38 +329,6 @@ def _mark_stale(state, arrows, lines):
 
 
 @njit(cache=True, nogil=True)
-def _refresh(score, state, allowed, required):
-    for y in range(len(allowed)):
-        if state.stale[y]:
-            _consider(score, state, allowed, required, y, -1, False)
-            state.stale[y] = False
-
-
-@njit(cache=True, nogil=True)
-def _strictly(score, state, allowed, required, kind, y, x):
-    """The best move of a kind into y from x whose paths are blocked: its gain and its Q."""
-    gains_before, cliques_before = state.gain[:, y, x].copy(), state.clique[:, y, x].copy()
-    best_before = state.best[:, y].copy()
-    _consider(score, state, allowed, required, y, x, True)
-    gain, bits = state.gain[kind, y, x], state.clique[kind, y, x]
-    state.gain[:, y, x], state.clique[:, y, x] = gains_before, cliques_before
-    state.best[:, y] = best_before
-    return gain, bits
-
-
-@njit(cache=True, nogil=True)
-def _step(score, state, allowed, required, kinds):
-    """Make the best valid move of the first kind that has one; its gain, or 0."""
-    _refresh(score, state, allowed, required)
-    for kind in range(3):
-        if kinds[kind] and state.best[kind].max() > TOLERANCE:
-            gain = _best_valid(score, state, allowed, required, kind)
-            if gain > 0.0:
-                return gain
-    return 0.0
-
-
-@njit(cache=True, nogil=True)
 def _best_valid(score, state, allowed, required, kind):
     d = len(allowed)
     best = state.best[kind].copy()
@@ -396,48 +359,61 @@ def _best_valid(score, state, allowed, required, kind):
         gain, bits = now[y, x], cliques[y, x]
         turning = kind == TURN
         if kind == DELETE or sure[y, x] or _blocked(state, y, x, bits, around, turning):
-            if _apply(state, allowed, kind, y, x, bits):
+            if apply(state, allowed, kind, y, x, bits):
                 return gain
             now[y, x] = -np.inf
         elif turning and not _blocked(state, y, x, everything, around, True):
             now[y, x] = -np.inf
         else:
-            now[y, x], cliques[y, x] = _strictly(score, state, allowed, required, kind, y, x)
+            # The best move of this kind from x whose paths are blocked, if there is any.
+            kept_gain, kept_clique = state.gain[:, y, x].copy(), state.clique[:, y, x].copy()
+            kept_best = state.best[:, y].copy()
+            _consider(score, state, allowed, required, y, x, True)
+            now[y, x], cliques[y, x] = state.gain[kind, y, x], state.clique[kind, y, x]
+            state.gain[:, y, x], state.clique[:, y, x] = kept_gain, kept_clique
+            state.best[:, y] = kept_best
             sure[y, x] = True
         best[y] = now[y].max()
 
 
 @njit(cache=True, nogil=True)
 def climb(score, state, allowed, required, kinds, steps):
-    """Make up to ``steps`` moves; the gain of all, and whether no move is left."""
+    """Make up to ``steps`` moves: deletions while there are any, then turns, then insertions.
+
+    Returns:
+        The gain of all, and whether no move is left. The moves from the class are up to date.
+    """
     total = 0.0
-    for _ in range(steps):
-        gain = _step(score, state, allowed, required, kinds)
+    while True:
+        for y in range(len(allowed)):
+            if state.stale[y]:
+                _consider(score, state, allowed, required, y, -1, False)
+                state.stale[y] = False
+        if steps == 0:
+            return total, False
+        gain = 0.0
+        for kind in range(3):
+            if gain == 0.0 and kinds[kind] and state.best[kind].max() > TOLERANCE:
+                gain = _best_valid(score, state, allowed, required, kind)
         if gain == 0.0:
             return total, True
         total += gain
-    return total, False
+        steps -= 1
 
 
-@njit(cache=True, nogil=True)
-def deletions(score, state, allowed, required):
-    """All deletions, the least harmful first: ``(m, 2)`` y and x."""
-    _refresh(score, state, allowed, required)
-    d = len(allowed)
-    where = np.flatnonzero(state.gain[DELETE].copy().reshape(d * d) > -np.inf)
-    out = np.empty((len(where), 2), np.int64)
-    values = np.empty(len(where))
-    for i in range(len(where)):
-        out[i, 0], out[i, 1] = where[i] // d, where[i] % d
-        values[i] = -state.gain[DELETE, out[i, 0], out[i, 1]]
-    return out[np.argsort(values, kind="mergesort")]
+def deletions(state: State) -> list[tuple[int, int]]:
+    """Ends y, x of every edge that may go, the least harmful first."""
+    gain = state.gain[DELETE]
+    ends = np.argwhere(gain > -np.inf)
+    ranked = ends[np.argsort(-gain[tuple(ends.T)], kind="stable")].tolist()
+    first = {frozenset(pair): tuple(pair) for pair in reversed(ranked)}
+    return [(y, x) for y, x in ranked if first[frozenset((y, x))] == (y, x)]
 
 
-@njit(cache=True, nogil=True)
-def without(score, state, allowed, required, y, x, kinds, steps):
-    """Delete an edge, forbid it, and climb: the gain of all, or -inf if it can't be deleted."""
-    gain = state.gain[DELETE, y, x]
-    if not _apply(state, allowed, DELETE, y, x, state.clique[DELETE, y, x]):
-        return -np.inf
-    state.banned[x, y] = state.banned[y, x] = True
-    return gain + climb(score, state, allowed, required, kinds, steps)[0]
+def without(state: State, allowed: np.ndarray, y: int, x: int) -> tuple[State, float] | None:
+    """The state after deleting an edge for good, and the gain; None if it can't be deleted."""
+    out = State(*(a.copy() for a in state))
+    if not apply(out, allowed, DELETE, y, x, out.clique[DELETE, y, x]):
+        return None
+    out.banned[x, y] = out.banned[y, x] = True
+    return out, float(state.gain[DELETE, y, x])

@@ -57,23 +57,30 @@ def gains(correlation, rows, cost, v, parents, available, out):
 
 
 @njit(cache=True, nogil=True)
-def _log_det(a):
-    """log det of a positive definite matrix, which is overwritten; -inf where it is singular."""
-    total = 0.0
-    for i in range(len(a)):
-        for j in range(i):
-            x = a[i, j]
+def _log_det(correlation, loadings, first, k, second, l):
+    """log det of what loadings leave of k columns, and of these and l more; -inf if singular."""
+    factor = np.empty((k + l, k + l))
+    total, part = 0.0, 0.0
+    for i in range(k + l):
+        ci = first + i if i < k else second + i - k
+        row = factor[i]
+        for j in range(i + 1):
+            cj = first + j if j < k else second + j - k
+            x = correlation[ci, cj]
+            for m in range(len(loadings)):
+                x -= loadings[m, ci] * loadings[m, cj]
             for m in range(j):
-                x -= a[i, m] * a[j, m]
-            a[i, j] = x / a[j, j]
-        pivot = a[i, i]
-        for m in range(i):
-            pivot -= a[i, m] * a[i, m]
-        if pivot <= DETERMINED:
-            return -np.inf
-        a[i, i] = np.sqrt(pivot)
-        total += np.log(pivot)
-    return total
+                x -= row[m] * factor[j, m]
+            if j < i:
+                row[j] = x * factor[j, j]
+            elif x <= DETERMINED:
+                return -np.inf, -np.inf
+            else:
+                row[i] = 1.0 / np.sqrt(x)
+                total += np.log(x)
+                if i < k:
+                    part = total
+    return part, total
 
 
 @njit(cache=True, nogil=True)
@@ -111,29 +118,15 @@ def block_gains(correlation, starts, rows, cost, v, parents, available, out):
         scale = 1.0 / np.sqrt(max(row[columns[m]], DETERMINED))
         for u in range(width):
             row[u] *= scale
-    turned = np.ascontiguousarray(loadings.T)
     first, kv = starts[v], starts[v + 1] - starts[v]
-    own = correlation[first : first + kv, first : first + kv] - np.dot(
-        turned[first : first + kv], turned[first : first + kv].T
-    )
-    own_det = _log_det(own.copy())
+    own_det, _ = _log_det(correlation, loadings, first, kv, 0, 0)
     for u in range(d):
         out[u] = -np.inf
-        if not available[u] or own_det == -np.inf:
-            continue
-        a, ku = starts[u], starts[u + 1] - starts[u]
-        theirs = turned[a : a + ku]
-        both = np.empty((ku + kv, ku + kv))
-        both[:ku, :ku] = correlation[a : a + ku, a : a + ku] - np.dot(theirs, theirs.T)
-        both[ku:, :ku] = correlation[first : first + kv, a : a + ku] - np.dot(
-            turned[first : first + kv], theirs.T
-        )
-        both[:ku, ku:] = both[ku:, :ku].T
-        both[ku:, ku:] = own
-        their_det = _log_det(both[:ku, :ku].copy())
-        joint = _log_det(both)
-        if their_det > -np.inf and joint > -np.inf:
-            out[u] = 0.5 * rows * (their_det + own_det - joint) - cost * ku * kv
+        if available[u] and own_det > -np.inf:
+            ku = starts[u + 1] - starts[u]
+            their_det, joint = _log_det(correlation, loadings, starts[u], ku, first, kv)
+            if joint > -np.inf:
+                out[u] = 0.5 * rows * (their_det + own_det - joint) - cost * ku * kv
 
 
 @njit(cache=True, nogil=True)

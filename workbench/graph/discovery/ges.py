@@ -112,34 +112,29 @@ def search(
     def late() -> bool:
         return stop is not None and time.monotonic() > stop
 
-    def climbed(state: Any) -> tuple[float, bool]:
-        total, ended = 0.0, False
+    def climbed(state: Any, total: float) -> tuple[float, bool]:
+        ended = False
         while not ended and not late():
             gain, ended = kernel.climb(fixed[0], state, *fixed[1:], kinds, _STEPS)
             total += gain
         return total, ended
 
     state = kernel.begin(start)
-    total, ended = climbed(state)
-    improved = extended and ended
+    total, ended = climbed(state, 0.0)
+    improved = extended
     while improved and ended:
         improved = False
-        tried = set()
-        for y, x in kernel.deletions(fixed[0], state, *fixed[1:]):
-            if late():
-                ended = False
-                break
-            if state.lines[x, y]:
-                if (x, y) in tried:  # the same edge from its other end
-                    continue
-                tried.add((y, x))
-            trial = kernel.copied(state)
-            gain = kernel.without(fixed[0], trial, *fixed[1:], y, x, kinds, 10**6)
+        for y, x in kernel.deletions(state):
+            trial = kernel.without(state, problem.allowed, y, x)
+            if trial is None:
+                continue
+            gain, ended = climbed(*trial)
             if gain > kernel.TOLERANCE:
-                trial.banned[:] = False
-                trial.stale[[x, y]] = True
-                state, total, improved = trial, total + gain, True
-                total += climbed(state)[0]
+                state, total, improved = trial[0], total + gain, True
+                state.banned[:] = False
+                state.stale[[x, y]] = True
+                total, ended = climbed(state, total)
+            if improved or not ended:
                 break
     dag = np.zeros_like(problem.allowed)
     extend(state.arrows, state.lines, problem.allowed, dag)

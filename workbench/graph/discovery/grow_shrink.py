@@ -59,7 +59,7 @@ class Order(NamedTuple):
         sequence: ``(d,)`` variables in order.
         position: Its inverse.
         touched: ``(d, d)`` see above.
-        score: ``(d,)`` score of each variable given its parents in this order.
+        score: ``(d,)`` score of each variable given its parents in this order; NaN at first.
     """
 
     sequence: np.ndarray
@@ -106,19 +106,19 @@ def _expand(score, trees, v, node, path, length, touched):
         available[u] = trees.allowed[v, u] and touched[u] == 0
     out = np.empty(d)
     gains(score, v, path[:length], available, out)
-    better = np.flatnonzero(out > TOLERANCE)
-    ranked = better[np.argsort(-out[better], kind="mergesort")]
-    at = trees.used[0]
-    trees.first[node] = at
-    trees.count[node] = len(ranked)
-    for u in ranked:
-        trees.variable[at] = u
-        trees.grown[at] = trees.grown[node] + out[u]
-        trees.shrunk[at] = np.nan
-        trees.first[at] = _UNSEEN
-        trees.count[at] = 0
-        at += 1
-    trees.used[0] = at
+    start = trees.used[0]
+    end = start
+    for u in np.argsort(-out):
+        if out[u] > TOLERANCE:
+            trees.variable[end] = u
+            trees.grown[end] = trees.grown[node] + out[u]
+            trees.shrunk[end] = np.nan
+            trees.first[end] = _UNSEEN
+            trees.count[end] = 0
+            end += 1
+    trees.first[node] = start
+    trees.count[node] = end - start
+    trees.used[0] = end
 
 
 @njit(cache=True, nogil=True)
@@ -183,15 +183,6 @@ def trace(score, trees, v, before, touched):
 
 
 @njit(cache=True, nogil=True)
-def settle(score, trees, order):
-    """Walk for every variable of an order."""
-    before = np.zeros(len(order.sequence), np.bool_)
-    for v in order.sequence:
-        order.score[v] = trace(score, trees, v, before, order.touched[v])
-        before[v] = True
-
-
-@njit(cache=True, nogil=True)
 def parents_of(score, trees, order):
     """``(d, d)`` edges u → v of the DAG that an order stands for."""
     d = len(order.sequence)
@@ -209,16 +200,16 @@ def parents_of(score, trees, order):
 
 
 @njit(cache=True, nogil=True)
-def _move(score, trees, order, v):
-    """Put v where the total score is best; whether that changed anything."""
+def _best_place(score, trees, order, v, here, before, walk, at, lost):
+    """Where the total score is best for v.
+
+    ``at[j]`` collects the score of v in slot j and what its presence costs or gives the others;
+    ``lost[j]`` is what the variable in slot j of the others has less when v precedes it.
+    """
     d = len(order.sequence)
-    here = order.position[v]
-    before = np.zeros(d, np.bool_)
-    walk = np.empty(d, np.int8)
     other = np.empty(d, np.int8)
-    # at[j]: score of v in slot j, plus what its presence costs or gives those before and after.
-    at = np.empty(d)
-    lost = np.zeros(d)  # by w (in slot order) when v does not precede it, against when it does
+    before[:] = False
+    lost[:] = 0.0
     low, high = 0, d - 1
     own = trace(score, trees, v, before, walk)
     slot = 0
@@ -251,32 +242,43 @@ def _move(score, trees, order, v):
     for j in range(low, high + 1):
         if at[j] > at[best] + TOLERANCE:
             best = j
-    if best == here:
-        return False
-    _shift(score, trees, order, v, here, best)
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _shift(score, trees, order, v, here, there):
-    step = 1 if there > here else -1
-    for j in range(here, there, step):
-        order.sequence[j] = order.sequence[j + step]
-    order.sequence[there] = v
-    for j in range(min(here, there), max(here, there) + 1):
-        order.position[order.sequence[j]] = j
-    before = np.zeros(len(order.sequence), np.bool_)
-    for j in range(max(here, there) + 1):
-        w = order.sequence[j]
-        if j >= min(here, there) and (w == v or order.touched[w, v] > 0):
-            order.score[w] = trace(score, trees, w, before, order.touched[w])
-        before[w] = True
+    return best
 
 
 @njit(cache=True, nogil=True)
 def sweep(score, trees, order, variables):
-    """Move each of these variables to its best place; how many moved."""
+    """Move each of these variables to its best place; how many moved.
+
+    Of the walks of all, only those are taken again that met the variable (see ``touched``). An
+    order that is new is walked through first.
+    """
+    d = len(order.sequence)
+    before = np.empty(d, np.bool_)
+    walk = np.empty(d, np.int8)
+    at = np.empty(d)
+    lost = np.empty(d)
     moved = 0
-    for v in variables:
-        moved += _move(score, trees, order, v)
+    for turn in range(-1, len(variables)):
+        v, here, best = -1, 0, d - 1
+        if turn >= 0:
+            v = variables[turn]
+            here = order.position[v]
+            best = _best_place(score, trees, order, v, here, before, walk, at, lost)
+            if best == here:
+                continue
+            moved += 1
+            step = 1 if best > here else -1
+            for j in range(here, best, step):
+                order.sequence[j] = order.sequence[j + step]
+            order.sequence[best] = v
+            for j in range(min(here, best), max(here, best) + 1):
+                order.position[order.sequence[j]] = j
+        elif not np.isnan(order.score[0]):
+            continue
+        before[:] = False
+        for j in range(max(here, best) + 1):
+            w = order.sequence[j]
+            if v < 0 or j >= min(here, best) and (w == v or order.touched[w, v] > 0):
+                order.score[w] = trace(score, trees, w, before, order.touched[w])
+            before[w] = True
     return moved
