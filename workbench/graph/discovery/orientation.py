@@ -22,7 +22,8 @@ def orient(
     adjacent: np.ndarray,
     allowed: np.ndarray,
     required: np.ndarray,
-    evidence: Mapping[Triple, float],
+    triples: np.ndarray,
+    evidence: np.ndarray,
     log_p: np.ndarray,
 ) -> tuple[list[set[int]], list[Conflict]]:
     """Parents in a DAG that honours knowledge and as much of the evidence as it can.
@@ -31,7 +32,8 @@ def orient(
         adjacent: ``(d, d)`` skeleton; every pair in it is allowed in some direction.
         allowed: ``(d, d)`` which arrows i → j knowledge allows.
         required: ``(d, d)`` which arrows it requires (a subset of the skeleton, acyclic).
-        evidence: Unshielded triple -> e.
+        triples: ``(m, 3)`` unshielded triples a - b - c with a < c.
+        evidence: ``(m,)`` e of each.
         log_p: ``(d, d)`` largest log p-value of each pair; says which edge is weakest.
 
     Returns:
@@ -41,15 +43,19 @@ def orient(
     adjacent = adjacent.copy()
     conflicts = _drop_cycles(adjacent, allowed, required, log_p)
     known = adjacent & ~allowed.T
-    triples = {t: e for t, e in evidence.items() if adjacent[t[0], t[1]] and adjacent[t[1], t[2]]}
+    weighed = {
+        (a, b, c): e
+        for (a, b, c), e in zip(triples.tolist(), evidence.tolist(), strict=True)
+        if adjacent[a, b] and adjacent[b, c]
+    }
     partial = PartialOrientation(len(adjacent))
     for i, j in zip(*np.nonzero(adjacent), strict=True):
         partial.neighbors[i].add(int(j))
     for i, j in zip(*np.nonzero(known), strict=True):
         partial.orient(int(i), int(j))
-    _orient_colliders(partial, triples)
-    parents = _extend(partial, triples)
-    for triple, e in triples.items():
+    _orient_colliders(partial, weighed)
+    parents = _extend(partial, weighed)
+    for triple, e in weighed.items():
         a, b, c = triple
         if e and (e > 0) != (a in parents[b] and c in parents[b]):
             conflicts.append(("collider" if e > 0 else "non-collider", triple))
