@@ -10,7 +10,6 @@ References:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..core.errors import GraphError
@@ -165,33 +164,6 @@ def cpdag(graph: CausalGraph) -> CausalGraph:
     if graph.kind == "cpdag":
         return graph
     return _complete(PartialOrientation.of(graph.to_dag())).graph(graph, "cpdag")
-
-
-def class_of(
-    parents: list[set[int]], names: Sequence[str], shown: Sequence[str] | None = None
-) -> CausalGraph:
-    """The equivalence class of a DAG given by the parents of each position.
-
-    Args:
-        parents: Of each node, as positions in ``names``; acyclic.
-        names: Names of the positions.
-        shown: The same names in the order that the graph should have.
-
-    Example:
-        >>> class_of([set(), {0}], ["a", "b"]).edges
-        (('a', 'b', 'tail', 'tail'),)
-    """
-    from .causal_graph import CausalGraph
-
-    complete = _complete(_from_parents(parents))
-    edges = [(names[i], names[j]) for i, c in enumerate(complete.children) for j in c]
-    edges += [
-        (names[i], names[j], "tail", "tail")
-        for i, n in enumerate(complete.neighbors)
-        for j in n
-        if i < j
-    ]
-    return CausalGraph(names if shown is None else shown, edges, kind="cpdag")
 
 
 def is_cpdag(graph: CausalGraph) -> bool:

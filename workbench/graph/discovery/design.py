@@ -17,6 +17,7 @@ from ...tables.encode import Encoder
 from ...tables.gate import Table, count, table
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
+from .plain import PlainTable, plain_table
 
 MIN_ROWS = 10
 MAX_LEVELS = 20
@@ -68,10 +69,84 @@ def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None
         raise ParameterError(
             "must be a Knowledge", column="knowledge", value=type(knowledge).__name__
         )
+    knowledge = knowledge or Knowledge()
+    plain = plain_table(data, MIN_ROWS) if schema is None else None
+    searched = _from_plain(plain, knowledge) if plain else _from_table(data, schema, knowledge)
+    variables, correlation = searched.variables, searched.correlation
+    blocks, left_out, rows = searched.blocks, searched.left_out, searched.rows
+    redundant = _redundant(variables, correlation, blocks, rows, knowledge)
+    for name, others in redundant.items():
+        left_out[name] = f"a function of {_listed(others)}"
+        warn(
+            "collinear-column",
+            f"{name!r} is an exact linear function of {_listed(others)}: left out, so that the "
+            "graph says nothing about it",
+            [name, *others],
+        )
+    for u, v in sorted(knowledge.required):
+        for name in (u, v):
+            if name in left_out:
+                raise QuestionError(
+                    f"is part of the required edge {u} -> {v} but can't be searched: "
+                    f"{left_out[name]}",
+                    column=name,
+                    advice="Drop the requirement or change the table.",
+                )
+    kept = [i for i, n in enumerate(variables) if n not in redundant]
+    names = tuple(variables[i] for i in kept)
+    kept_names = set(names)
+    columns = np.concatenate([blocks[i] for i in kept])
+    starts = np.cumsum([0, *(len(blocks[i]) for i in kept)])
+    if rows < 5 * len(names):
+        warn(
+            "few-rows",
+            f"{count(rows, 'row')} for {count(len(names), 'column')}: a missing edge may "
+            "only mean that the data are too few to show it",
+        )
+    return Design(
+        names=names,
+        shown=tuple(n for n in searched.shown if n in kept_names),
+        correlation=correlation[np.ix_(columns, columns)] if redundant else correlation,
+        blocks=tuple(np.arange(a, b) for a, b in zip(starts, starts[1:], strict=False)),
+        rows=rows,
+        left_out=left_out,
+        knowledge=knowledge.restrict(names) if knowledge else knowledge,
+    )
+
+
+@dataclass
+class _Searched:
+    """Columns that vary and may be searched, before redundant ones are taken out."""
+
+    variables: list[str]
+    shown: list[str]
+    gram: np.ndarray  # (c, c) cross-products of centred columns
+    blocks: list[np.ndarray]
+    left_out: dict[str, str]
+    rows: int
+
+    @property
+    def correlation(self) -> np.ndarray:
+        scale = np.sqrt(self.gram.diagonal())
+        out = self.gram / scale / scale[:, None]
+        np.fill_diagonal(out, 1.0)
+        return out
+
+
+def _from_plain(plain: PlainTable, knowledge: Knowledge) -> _Searched:
+    knowledge.check(plain.names)
+    names, values = plain.names, plain.values
+    if plain.named:
+        order = sorted(range(len(names)), key=names.__getitem__)
+        names, values = [names[i] for i in order], values[:, order]
+    blocks = list(np.arange(len(names))[:, None])
+    return _Searched(names, plain.names, values.T @ values, blocks, {}, len(values))
+
+
+def _from_table(data: Any, schema: Schema | None, knowledge: Knowledge) -> _Searched:
     given = table(data, schema=schema)
     # Named columns in canonical order: the caller's order must have no influence.
     checked = given.frame[sorted(given.names)] if given.named else given.frame
-    knowledge = knowledge or Knowledge()
     knowledge.check(given.names)
     left_out = _structural(given)
     variables = [n for n in checked.columns if n not in left_out]
@@ -93,45 +168,7 @@ def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None
         raise DataError("no column varies", column=constant[0])
     frame = frame[variables]
     values, blocks = _encode(Table(frame, given.schema.select(variables), given.named))
-    correlation = values.T @ values
-    np.fill_diagonal(correlation, 1.0)
-    redundant = _redundant(variables, correlation, blocks, len(frame), knowledge)
-    for name, others in redundant.items():
-        left_out[name] = f"a function of {_listed(others)}"
-        warn(
-            "collinear-column",
-            f"{name!r} is an exact linear function of {_listed(others)}: left out, so that the "
-            "graph says nothing about it",
-            [name, *others],
-        )
-    for u, v in sorted(knowledge.required):
-        for name in (u, v):
-            if name in left_out:
-                raise QuestionError(
-                    f"is part of the required edge {u} -> {v} but can't be searched: "
-                    f"{left_out[name]}",
-                    column=name,
-                    advice="Drop the requirement or change the table.",
-                )
-    kept = [i for i, n in enumerate(variables) if n not in redundant]
-    names = tuple(variables[i] for i in kept)
-    columns = np.concatenate([blocks[i] for i in kept])
-    starts = np.cumsum([0, *(len(blocks[i]) for i in kept)])
-    if len(frame) < 5 * len(names):
-        warn(
-            "few-rows",
-            f"{count(len(frame), 'row')} for {count(len(names), 'column')}: a missing edge may "
-            "only mean that the data are too few to show it",
-        )
-    return Design(
-        names=names,
-        shown=tuple(n for n in given.names if n in names),
-        correlation=correlation[np.ix_(columns, columns)],
-        blocks=tuple(np.arange(a, b) for a, b in zip(starts, starts[1:], strict=False)),
-        rows=len(frame),
-        left_out=left_out,
-        knowledge=knowledge.restrict(names),
-    )
+    return _Searched(variables, given.names, values.T @ values, blocks, left_out, len(frame))
 
 
 def as_records(notes: Iterable[CausalWarning]) -> list[dict[str, Any]]:
@@ -244,6 +281,8 @@ def _redundant(
     )
     # With fewer rows than columns everything is a function of the rest: look at pairs only.
     pairs_only = rows <= len(correlation) + 1
+    if not pairs_only and _is_regular(correlation, np.concatenate([blocks[i] for i in order])):
+        return {}
     factor = np.zeros((0, len(correlation)))  # rows of a Cholesky factor over the kept columns
     kept: list[int] = []
     out: dict[str, list[str]] = {}
@@ -269,6 +308,15 @@ def _redundant(
                     factor = np.vstack([factor, row / np.sqrt(row[column])])
         kept.append(i)
     return out
+
+
+def _is_regular(correlation: np.ndarray, order: np.ndarray) -> bool:
+    """Whether, taken in this order, no column is close to a function of the ones before it."""
+    try:
+        factor = np.linalg.cholesky(correlation[np.ix_(order, order)])
+    except np.linalg.LinAlgError:
+        return False
+    return bool((factor.diagonal() ** 2 > 10 * DETERMINED).all())
 
 
 def _partners(

@@ -9,11 +9,10 @@ import numpy as np
 from ...core.errors import ParameterError, recording, warn
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
-from ..equivalence import class_of
 from ..knowledge import Knowledge
 from .design import Design, as_records, prepare
 from .independence import GaussianTest, IndependenceTest
-from .orientation import orient
+from .orientation import class_of, orient
 from .separating_sets import SeparatingSets
 from .skeleton import Limits, evidence, skeleton
 
@@ -97,8 +96,10 @@ def search(
     required = required_matrix(design)
     found = skeleton(test, allowed, required, np.log(alpha), limits)
     triples, e = evidence(test, found.adjacent, allowed, limits)
-    parents, conflicts = orient(found.adjacent, allowed, required, triples, e, found.log_p)
-    graph = design.knowledge.apply(class_of(parents, names, design.shown))
+    dag, conflicts = orient(found.adjacent, allowed, required, triples, e, found.log_p)
+    graph = class_of(dag, names, design.shown)
+    if design.knowledge:
+        graph = design.knowledge.apply(graph)
     warn_unsupported(design, required, found.log_p, alpha)
     return graph.with_info(
         p_values=edge_p_values(graph, found.log_p, names),
