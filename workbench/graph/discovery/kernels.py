@@ -152,6 +152,36 @@ def weakest_links(correlation, starts, columns, rows, level, first, last, best, 
 
 
 @_compiled
+def merge_ends(starts, columns, best, sets):
+    """Of the two results for each pair, the lower r²; that of the first end in a tie.
+
+    Returns:
+        ``(m, 2)`` pairs i < j, ``(m,)`` r², ``(m, level)`` sets.
+    """
+    size, level = len(starts) - 1, sets.shape[1]
+    count = len(columns) // 2
+    pairs = np.empty((count, 2), dtype=np.int64)
+    ratio = np.empty(count)
+    chosen = np.empty((count, level), dtype=np.int64)
+    row = np.full((size, size), -1, dtype=np.int32)
+    for i in range(size):
+        for c in range(starts[i], starts[i + 1]):
+            row[i, columns[c]] = c
+    m = 0
+    for i in range(size):
+        for j in range(i + 1, size):
+            if row[i, j] >= 0:
+                c, other = row[i, j], row[j, i]
+                if best[other] < best[c]:
+                    c = other
+                pairs[m, 0], pairs[m, 1], ratio[m] = i, j, best[c]
+                for k in range(level):
+                    chosen[m, k] = sets[c, k]
+                m += 1
+    return pairs, ratio, chosen
+
+
+@_compiled
 def triple_links(
     correlation, starts, columns, rows, begins, middles, level, first, last, active, without, within
 ):

@@ -272,7 +272,7 @@ def _combinations(n: int, size: int) -> np.ndarray:
 def _compiled_level(
     test: GaussianTest, near: _Neighbours, level: int, work: np.ndarray, limits: Limits
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from .kernels import weakest_links
+    from .kernels import merge_ends, weakest_links
 
     starts, columns = near.rows()
     best = np.full(len(columns), np.inf)
@@ -284,14 +284,9 @@ def _compiled_level(
             test.correlation, starts, columns, near.candidates, level, first, last, best, sets
         )
         limits.tests += int(work[first:last].sum())
-    # Both ends of a pair have tried their sets: the lower r² counts, the first in a tie.
-    place = np.zeros(near.adjacent.shape, dtype=int)
-    place[np.repeat(np.arange(len(place)), near.degree), columns] = np.arange(len(columns))
-    i, j = np.nonzero(np.triu(near.adjacent))
-    there, back = place[i, j], place[j, i]
-    chosen = np.where(best[there] <= best[back], there, back)
-    ratio = log_p_of_ratio(best[chosen], test.rows - level - 3)
-    return np.column_stack([i, j]), ratio, sets[chosen]
+    # Both ends of a pair have tried their sets.
+    pairs, ratio, sets = merge_ends(starts, columns, best, sets)
+    return pairs, log_p_of_ratio(ratio, test.rows - level - 3), sets
 
 
 def _compiled_evidence(
