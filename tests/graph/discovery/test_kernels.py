@@ -11,7 +11,7 @@ import pytest
 
 from workbench import Knowledge
 from workbench.graph.discovery.design import prepare
-from workbench.graph.discovery.independence import GaussianTest, log_p_of_ratio
+from workbench.graph.discovery.independence import GaussianTest, fisher_z, log_p_of_z
 from workbench.graph.discovery.kernels import unshielded_triples, weakest_links
 from workbench.graph.discovery.pc import search
 from workbench.graph.discovery.skeleton import Limits, evidence, skeleton
@@ -118,8 +118,8 @@ def test_a_set_that_determines_a_variable_never_separates():
 
 
 def test_unanswerable_questions_have_no_p_value():
-    assert log_p_of_ratio(np.array([np.inf, 0.0]), 5).tolist() == [-np.inf, 0.0]
-    assert log_p_of_ratio(np.array([0.2]), 0).tolist() == [-np.inf]
+    assert log_p_of_z(fisher_z(np.array([np.inf, 0.0]), 5)).tolist() == [-np.inf, 0.0]
+    assert log_p_of_z(fisher_z(np.array([0.2]), 0)).tolist() == [-np.inf]
 
 
 def test_unshielded_triples_by_brute_force():

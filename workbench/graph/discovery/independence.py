@@ -141,15 +141,19 @@ class GaussianTest:
         return out
 
 
-def log_p_of_ratio(ratio: np.ndarray, freedom: int) -> np.ndarray:
-    """Log p-values of squared partial correlations; -inf for inf (no test could be made)."""
+def fisher_z(ratio: np.ndarray, freedom: int) -> np.ndarray:
+    """|z| of squared partial correlations; inf where no test could be made."""
+    if freedom <= 0:
+        return np.full(ratio.shape, np.inf)
+    r = np.minimum(np.sqrt(ratio), 1 - 1e-15)
+    return np.where(np.isfinite(ratio), np.arctanh(r) * np.sqrt(freedom), np.inf)
+
+
+def log_p_of_z(z: np.ndarray) -> np.ndarray:
+    """Two-sided log p-values of |z|; -inf for inf."""
     from scipy.special import log_ndtr
 
-    if freedom <= 0:
-        return np.full(ratio.shape, -np.inf)
-    r = np.minimum(np.sqrt(ratio), 1 - 1e-15)
-    out = np.log(2) + log_ndtr(-np.arctanh(r) * np.sqrt(freedom))
-    return np.where(np.isfinite(ratio), out, -np.inf)
+    return np.log(2) + log_ndtr(-z)
 
 
 def _fisher(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import warn
-from .independence import GaussianTest, IndependenceTest, log_p_of_ratio
+from .independence import GaussianTest, IndependenceTest, fisher_z, log_p_of_z
 
 if TYPE_CHECKING:
     from .orientation import Triple
@@ -286,7 +286,7 @@ def _compiled_level(
         limits.tests += int(work[first:last].sum())
     # Both ends of a pair have tried their sets.
     pairs, ratio, sets = merge_ends(starts, columns, best, sets)
-    return pairs, log_p_of_ratio(ratio, test.rows - level - 3), sets
+    return pairs, log_p_of_z(fisher_z(ratio, test.rows - level - 3)), sets
 
 
 def _compiled_evidence(
@@ -314,7 +314,7 @@ def _compiled_evidence(
     held = np.concatenate([np.zeros(len(own_x), dtype=int), held])[arranged]
     starts = np.concatenate([[0], np.cumsum(near.candidates + ends)])
     begins = np.concatenate([[0], np.cumsum(held)])
-    log_p = np.full((2, 2 * count), -np.inf)
+    least = np.full((2, 2 * count), np.inf)
     active = ends > 0
     for level in range(limits.reached + 1):
         counts = {c: comb(int(c), level) for c in np.unique(near.candidates).tolist()}
@@ -339,10 +339,10 @@ def _compiled_evidence(
                 *ratio,
             )
             limits.tests += int(work[first:last].sum())
-        log_p = np.maximum(log_p, log_p_of_ratio(ratio, test.rows - level - 3))
-    both = np.empty_like(log_p)
-    both[:, order] = log_p
-    without, within = np.maximum(both[:, :count], both[:, count:])
+        least = np.minimum(least, fisher_z(ratio, test.rows - level - 3))
+    both = np.empty_like(least)
+    both[:, order] = least
+    without, within = log_p_of_z(np.minimum(both[:, :count], both[:, count:]))
     return triples, without, within
 
 
