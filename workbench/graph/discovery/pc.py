@@ -74,8 +74,7 @@ def pc(
     _check_parameters(alpha, depth, max_tests, time_limit)
     with recording() as notes:
         design = prepare(data, schema, knowledge)
-        limits = Limits(depth, max_tests, time_limit)
-        graph = search(design, GaussianTest(design), alpha, limits)
+        graph = _on_design(design, alpha, depth, max_tests, time_limit)
     return graph.with_info(
         method="pc",
         parameters={"alpha": alpha, "depth": depth, "max_tests": max_tests},
@@ -84,6 +83,20 @@ def pc(
         left_out=dict(design.left_out),
         warnings=as_records(notes),
     )
+
+
+def _on_design(
+    design: Design,
+    alpha: float = 0.01,
+    depth: int | None = None,
+    max_tests: int = 20_000_000,
+    time_limit: float | None = None,
+) -> CausalGraph:
+    return search(design, GaussianTest(design), alpha, Limits(depth, max_tests, time_limit))
+
+
+# The same search without the front door: for resamples of a table that has been checked.
+pc.on_design = _on_design
 
 
 def search(
