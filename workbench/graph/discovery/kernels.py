@@ -152,14 +152,14 @@ def weakest_links(correlation, starts, columns, rows, level, first, last, best, 
 
 
 @_compiled
-def merge_ends(starts, columns, best, sets):
-    """Of the two results for each pair, the lower r²; that of the first end in a tie.
+def merge_ends(adjacent, starts, columns, best, sets):
+    """Of the two results for each adjacent pair, the lower r²; that of the first end in a tie.
 
     Returns:
         ``(m, 2)`` pairs i < j, ``(m,)`` r², ``(m, level)`` sets.
     """
     size, level = len(starts) - 1, sets.shape[1]
-    count = len(columns) // 2
+    count = adjacent.sum() // 2
     pairs = np.empty((count, 2), dtype=np.int64)
     ratio = np.empty(count)
     chosen = np.empty((count, level), dtype=np.int64)
@@ -170,7 +170,7 @@ def merge_ends(starts, columns, best, sets):
     m = 0
     for i in range(size):
         for j in range(i + 1, size):
-            if row[i, j] >= 0:
+            if adjacent[i, j]:
                 c, other = row[i, j], row[j, i]
                 if best[other] < best[c]:
                     c = other

@@ -54,12 +54,23 @@ class Skeleton:
             are left; -inf elsewhere.
         pairs: ``(m, 2)`` separated pairs i < j, in order.
         members: ``(m, l)`` their separating sets with the largest p-value, -1 as padding.
+        pair_log_p: ``(m,)`` that p-value.
     """
 
     adjacent: np.ndarray
     log_p: np.ndarray
     pairs: np.ndarray
     members: np.ndarray
+    pair_log_p: np.ndarray
+
+    def join(self, later: Skeleton) -> Skeleton:
+        """With the pairs that a later search removed."""
+        parts = [(s.pairs, s.members, s.pair_log_p) for s in (self, later)]
+        return Skeleton(
+            later.adjacent,
+            np.where(later.adjacent, np.maximum(self.log_p, later.log_p), -np.inf),
+            *_joined(parts),
+        )
 
 
 def skeleton(
@@ -68,6 +79,8 @@ def skeleton(
     required: np.ndarray,
     log_alpha: float,
     limits: Limits,
+    start: np.ndarray | None = None,
+    pools: np.ndarray | None = None,
 ) -> Skeleton:
     """Remove pairs that some set of possible parents of one end separates, by growing sets.
 
@@ -80,15 +93,18 @@ def skeleton(
         required: ``(d, d)`` which it requires; such pairs are tested but stay.
         log_alpha: Pairs are removed at a log p-value above this.
         limits: How far to go; counts the tests.
+        start: ``(d, d)`` pairs to look at; all that knowledge allows by default.
+        pools: ``(d, d)`` which j may stand in the sets tried from i's side; by default its
+            neighbours, as they become fewer, that may be its parents.
     """
-    adjacent = allowed | allowed.T
+    adjacent = (allowed | allowed.T) if start is None else start.copy()
     fixed = required | required.T
     log_p = np.full(adjacent.shape, -np.inf)
-    removed: list[tuple[np.ndarray, np.ndarray]] = []
+    removed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     level_of = _compiled_level if _is_simple(test) else _batched_level
     level = 0
     while limits.depth is None or level <= limits.depth:
-        neighbours = _Neighbours(adjacent, allowed)
+        neighbours = _Neighbours(adjacent, adjacent & allowed.T if pools is None else pools)
         if neighbours.room() < level:
             break
         work = neighbours.work(level)
@@ -103,7 +119,7 @@ def skeleton(
         first, second = pairs.T
         log_p[first, second] = np.maximum(log_p[first, second], best)
         apart = (best > log_alpha) & ~fixed[first, second]
-        removed.append((pairs[apart], sets[apart]))
+        removed.append((pairs[apart], sets[apart], best[apart]))
         adjacent[first[apart], second[apart]] = adjacent[second[apart], first[apart]] = False
         if limits.out_of_time():
             warn(
@@ -131,27 +147,28 @@ def evidence(
         ``(m, 3)`` triples with a < c in lexicographic order, ``(m,)`` e.
     """
     found = _compiled_evidence if _is_simple(test) else _batched_evidence
-    triples, without, within = found(test, _Neighbours(adjacent, allowed), limits)
+    triples, without, within = found(test, _Neighbours(adjacent, adjacent & allowed.T), limits)
     return triples, np.maximum(without, -_FAR) - np.maximum(within, -_FAR)
 
 
 class _Neighbours:
-    """Frozen adjacency, and which neighbours may stand in conditioning sets.
+    """Frozen adjacency, and which nodes may stand in conditioning sets.
 
     The parents of one end separate two nodes if any set does: neighbours that knowledge rules out
     as parents are no candidates.
     """
 
-    def __init__(self, adjacent: np.ndarray, allowed: np.ndarray):
+    def __init__(self, adjacent: np.ndarray, possible: np.ndarray):
         self.adjacent = adjacent.copy()
-        self.possible = adjacent & allowed.T  # row x: the neighbours that may be parents of x
+        self.possible = possible  # row x: the candidates of x
         self.degree = self.adjacent.sum(axis=1)
-        self.candidates = self.possible.sum(axis=1)
+        self.candidates = np.where(self.degree > 0, possible.sum(axis=1), 0)
 
     def room(self) -> int:
         """The largest set that could separate some pair."""
         # Where all neighbours are candidates, one of them is the other end of the pair.
-        return int((self.candidates - (self.candidates == self.degree)).max(initial=-1))
+        taken = ~(self.adjacent & ~self.possible).any(axis=1)
+        return int((self.candidates - taken).max(initial=-1))
 
     def work(self, level: int) -> np.ndarray:
         """Number of tests with sets of this size, for each x."""
@@ -159,31 +176,35 @@ class _Neighbours:
         return np.array([counts[c] for c in self.candidates.tolist()], dtype=object) * self.degree
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Neighbours of x, candidates first, as ``columns[starts[x]:starts[x + 1]]``."""
-        x, y = np.nonzero(self.adjacent)
-        if (self.candidates < self.degree).any():
-            y = y[np.lexsort((y, ~self.possible[x, y], x))]
-        return np.concatenate([[0], np.cumsum(self.degree)]), y
+        """Candidates of x, then its other neighbours: ``columns[starts[x]:starts[x + 1]]``."""
+        searched = self.possible & (self.degree > 0)[:, None]
+        listed = searched | self.adjacent
+        x, y = np.nonzero(listed)
+        if (self.adjacent & ~self.possible).any():
+            y = y[np.lexsort((y, ~searched[x, y], x))]
+        return np.concatenate([[0], np.cumsum(listed.sum(axis=1))]), y
 
 
 def _is_simple(test: IndependenceTest) -> bool:
     return isinstance(test, GaussianTest) and test.simple
 
 
-def _joined(removed: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _joined(
+    removed: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Removed pairs of all levels, sorted, with their sets padded to one width."""
+    removed = [part for part in removed if len(part[0])]
     if not removed:
-        return np.zeros((0, 2), dtype=int), np.zeros((0, 0), dtype=int)
-    width = max(sets.shape[1] if len(sets) else 0 for _, sets in removed)
-    pairs = np.concatenate([p for p, _ in removed])
+        return np.zeros((0, 2), dtype=int), np.zeros((0, 0), dtype=int), np.zeros(0)
+    width = max(sets.shape[1] for _, sets, _ in removed)
+    pairs = np.concatenate([p for p, _, _ in removed])
     members = np.full((len(pairs), width), -1)
-    start = 0
-    for _, sets in removed:
-        if len(sets):
-            members[start : start + len(sets), : sets.shape[1]] = sets
-        start += len(sets)
+    first = 0
+    for _, sets, _ in removed:
+        members[first : first + len(sets), : sets.shape[1]] = sets
+        first += len(sets)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    return pairs[order], members[order]
+    return pairs[order], members[order], np.concatenate([p for _, _, p in removed])[order]
 
 
 # -- any test, in batches --------------------------------------------------------------------
@@ -285,7 +306,7 @@ def _compiled_level(
         )
         limits.tests += int(work[first:last].sum())
     # Both ends of a pair have tried their sets.
-    pairs, ratio, sets = merge_ends(starts, columns, best, sets)
+    pairs, ratio, sets = merge_ends(near.adjacent, starts, columns, best, sets)
     return pairs, log_p_of_z(fisher_z(ratio, test.rows - level - 3)), sets
 
 
