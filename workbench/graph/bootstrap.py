@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextvars import Context
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +16,9 @@ from ..core.seeding import Seed, generator, spawn
 from ..tables.gate import Table, as_frame, table
 from ..tables.schema import Schema
 from .causal_graph import CausalGraph
-from .discover import discover, method_named
+from .discover import accepted_parameters, discover, method_named
+from .discovery.design import checked_knowledge, reduce
+from .discovery.encoded import Encoded, encode
 from .ensemble import GraphEnsemble
 from .knowledge import Knowledge
 
@@ -70,19 +74,23 @@ def bootstrap(
         raise ParameterError("must be 1 or more", column="n_boot", value=n_boot)
     if resample not in ("bootstrap", "half"):
         raise ParameterError("must be 'bootstrap' or 'half'", column="resample", value=resample)
-    method_named(method)
+    function = method_named(method)
     with recording() as notes:
         # The search on the whole table meets every refusal and warning once.
         whole = discover(df, method, knowledge, schema, random_state, **parameters)
+        given = schema
         frame, schema = _settled(df, schema)
         groups = _groups(frame, schema)
-        task = (frame, groups, resample, method, knowledge, schema, parameters)
+        if hasattr(function, "on_design"):
+            task = _OnDesign(_encoded(df, given, knowledge), knowledge, function, parameters)
+        else:
+            task = _OnTable(frame, method, knowledge, schema, parameters)
         seeds = spawn(random_state, int(n_boot))
         runs = Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(_replicate)(task, seed) for seed in seeds
+            delayed(_replicate)(task, len(frame), groups, resample, seed) for seed in seeds
         )
         found = list(_bar(runs, int(n_boot), progress))
-        graphs = [g._copy(info={}) for g in found if g is not None]
+        graphs = [g for g in found if g is not None]
         if not graphs:
             raise GraphError("the search failed on every resample", advice="Are there few rows?")
         if len(graphs) < n_boot:
@@ -121,17 +129,59 @@ def _groups(frame: pd.DataFrame, schema: Schema) -> np.ndarray | None:
     return pd.factorize(frame[name], use_na_sentinel=False)[0]
 
 
-def _replicate(task: tuple, seed: np.random.SeedSequence) -> CausalGraph | None:
-    frame, groups, resample, method, knowledge, schema, parameters = task
+@dataclass(frozen=True)
+class _OnTable:
+    """A search that starts from the table each time."""
+
+    frame: pd.DataFrame
+    method: str
+    knowledge: Knowledge | None
+    schema: Schema
+    parameters: dict[str, Any]
+
+    def __call__(self, rows: np.ndarray, seed: np.random.SeedSequence) -> CausalGraph:
+        part = self.frame.iloc[rows].reset_index(drop=True)
+        return discover(part, self.method, self.knowledge, self.schema, seed, **self.parameters)
+
+
+@dataclass(frozen=True)
+class _OnDesign:
+    """A search that needs correlations only: the table is checked and encoded once."""
+
+    encoded: Encoded
+    knowledge: Knowledge | None
+    function: Callable[..., CausalGraph]
+    parameters: dict[str, Any]
+
+    def __call__(self, rows: np.ndarray, seed: np.random.SeedSequence) -> CausalGraph:
+        design = reduce(self.encoded.take(rows), checked_knowledge(self.knowledge))
+        search, own = self.function.on_design, {}
+        if "random_state" in accepted_parameters(search):
+            own["random_state"] = seed
+        return search(design, **self.parameters, **own)
+
+
+def _encoded(df: Any, schema: Schema | None, knowledge: Knowledge | None) -> Encoded:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Context().run(encode, df, schema, checked_knowledge(knowledge))
+
+
+def _replicate(
+    task: _OnTable | _OnDesign,
+    n: int,
+    groups: np.ndarray | None,
+    resample: str,
+    seed: np.random.SeedSequence,
+) -> CausalGraph | None:
     draw, search = spawn(seed, 2)
-    rows = _rows(len(frame), groups, resample, generator(draw))
+    rows = _rows(n, groups, resample, generator(draw))
 
     def run() -> CausalGraph | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                part = frame.iloc[rows].reset_index(drop=True)
-                return discover(part, method, knowledge, schema, search, **parameters)
+                return task(rows, search).without_info()
             except WorkbenchError:
                 return None
 

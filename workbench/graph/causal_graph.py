@@ -270,7 +270,18 @@ class CausalGraph:
 
     def with_info(self, **info: Any) -> CausalGraph:
         """The same graph with more diagnostics."""
-        return self._copy(info={**self.info, **info})
+        return self._informed({**self.info, **info})
+
+    def without_info(self) -> CausalGraph:
+        """The same graph without diagnostics."""
+        return self._informed({})
+
+    def _informed(self, info: Mapping[str, Any]) -> CausalGraph:
+        # What was checked once, and what was derived from it, holds for the copy as well.
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out.__dict__["info"] = MappingProxyType(dict(info))
+        return out
 
     def subgraph(self, nodes: Iterable[str]) -> CausalGraph:
         """The graph on some nodes and the edges between them (nothing is marginalised)."""

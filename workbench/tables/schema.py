@@ -340,7 +340,7 @@ def _guess(name: str, column: pd.Series, has_time: bool) -> tuple[Feature, str]:
     whole = bool(len(numbers)) and bool(
         np.all(np.isfinite(numbers) & (numbers == np.floor(numbers)))
     )
-    if whole and _looks_like_id(name) and len(distinct) > max(0.2 * len(values), 2):
+    if whole and looks_like_id(name) and len(distinct) > max(0.2 * len(values), 2):
         return Feature(name, role="id", actionable=False), "called like an id, many values"
     if whole and numbers.min() >= 0 and pd.api.types.is_integer_dtype(dtype):
         return Feature(name, "count"), "whole numbers from 0"
@@ -370,14 +370,15 @@ def _guess_text(name: str, values: pd.Series) -> tuple[Feature, str]:
         return Feature(name, "categorical"), "objects"
     if len(values) and all(isinstance(v, bool) for v in levels):
         return Feature(name, "binary", levels=(False, True)), "true or false"
-    if _looks_like_id(name) and len(levels) > max(0.2 * len(values), 2):
+    if looks_like_id(name) and len(levels) > max(0.2 * len(values), 2):
         return Feature(name, "categorical", role="id", actionable=False), "called like an id"
     if len(levels) <= 2:
         return Feature(name, "binary", levels=levels), "text with two values"
     return Feature(name, "categorical", levels=levels), f"text with {len(levels)} values"
 
 
-def _looks_like_id(name: str) -> bool:
+def looks_like_id(name: str) -> bool:
+    """Whether a column is called like an identifier, e.g. ``patient_id``, ``orderID``."""
     # "body mass index" is a measurement; "index" and "row_index" number the rows.
     return bool(
         re.search(r"(^|[_\s\-.])(id|uuid|key)$", name, re.IGNORECASE)

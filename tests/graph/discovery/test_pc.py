@@ -261,16 +261,19 @@ def test_orientation_never_closes_a_cycle_whatever_the_evidence():
         d = int(rng.integers(3, 10))
         adjacent = np.triu(rng.random((d, d)) < 0.5, 1)
         adjacent |= adjacent.T
-        evidence = {
-            (a, b, c): float(rng.normal())
+        triples = [
+            (a, b, c)
             for b in range(d)
             for a, c in combinations(np.flatnonzero(adjacent[b]).tolist(), 2)
             if not adjacent[a, c]
-        }
+        ]
+        triples = np.array(triples, dtype=int).reshape(-1, 3)
         free = ~np.eye(d, dtype=bool)
-        parents, _ = orient(adjacent, free, np.zeros_like(free), evidence, np.zeros((d, d)))
+        found, _ = orient(
+            adjacent, free, ~free & False, triples, rng.normal(size=len(triples)), np.zeros((d, d))
+        )
         names = [str(i) for i in range(d)]
-        dag = CausalGraph(names, [(names[i], names[j]) for j, p in enumerate(parents) for i in p])
+        dag = CausalGraph(names, [(names[i], names[j]) for i, j in np.argwhere(found)])
         assert len(dag.edges) == adjacent.sum() // 2
 
 

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import CausalWarning, DataError, ParameterError, QuestionError, warn
-from ...tables.encode import Encoder
-from ...tables.gate import Table, count, table, warn_of_repeats
+from ...core.errors import CausalWarning, ParameterError, QuestionError, warn
+from ...tables.gate import count
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
+from .encoded import Encoded, encode, listed
 
-MIN_ROWS = 10
-MAX_LEVELS = 20
 # Share of a column's variance below which it counts as a function of others.
 DETERMINED = 1e-9
 
@@ -64,45 +62,34 @@ def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None
         QuestionError: The knowledge names columns that don't exist, or requires an edge at a
             column that can't be searched.
     """
+    knowledge = checked_knowledge(knowledge)
+    return reduce(encode(data, schema, knowledge), knowledge)
+
+
+def checked_knowledge(knowledge: Knowledge | None) -> Knowledge:
+    """The knowledge, or an empty one; anything else is refused."""
     if knowledge is not None and not isinstance(knowledge, Knowledge):
         raise ParameterError(
             "must be a Knowledge", column="knowledge", value=type(knowledge).__name__
         )
-    given = table(data, schema=schema)
-    # Named columns in canonical order: the caller's order must have no influence.
-    checked = given.frame[sorted(given.names)] if given.named else given.frame
-    knowledge = knowledge or Knowledge()
-    knowledge.check(given.names)
-    left_out = _structural(given)
-    variables = [n for n in checked.columns if n not in left_out]
-    if not variables:
-        raise DataError("no column is left to search: all have a structural role")
-    frame = _complete_rows(checked[variables])
-    for name in variables:
-        if _is_constant(frame[name]):
-            left_out[name] = "constant"
-    constant = [n for n in variables if n in left_out]
-    if constant:
-        warn(
-            "constant-column",
-            f"{_listed(constant)} {_have(constant)} one value only and can't be searched: left out",
-            constant,
-        )
-    variables = [n for n in variables if n not in left_out]
-    if not variables:
-        raise DataError("no column varies", column=constant[0])
-    frame = frame[variables]
-    if not any(f.role == "cluster" for f in given.schema):
-        warn_of_repeats(frame)
-    values, blocks = _encode(Table(frame, given.schema.select(variables), given.named))
-    correlation = values.T @ values
-    np.fill_diagonal(correlation, 1.0)
-    redundant = _redundant(variables, correlation, blocks, len(frame), knowledge)
+    return knowledge or Knowledge()
+
+
+def reduce(encoded: Encoded, knowledge: Knowledge) -> Design:
+    """Correlations of encoded columns, without those that are functions of others.
+
+    Raises:
+        QuestionError: The knowledge requires an edge at a column that can't be searched.
+    """
+    variables, blocks = encoded.variables, encoded.blocks
+    left_out, rows = dict(encoded.left_out), len(encoded.values)
+    correlation = _correlation(encoded.values)
+    redundant = _redundant(variables, correlation, blocks, rows, knowledge)
     for name, others in redundant.items():
-        left_out[name] = f"a function of {_listed(others)}"
+        left_out[name] = f"a function of {listed(others)}"
         warn(
             "collinear-column",
-            f"{name!r} is an exact linear function of {_listed(others)}: left out, so that the "
+            f"{name!r} is an exact linear function of {listed(others)}: left out, so that the "
             "graph says nothing about it",
             [name, *others],
         )
@@ -117,115 +104,39 @@ def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None
                 )
     kept = [i for i, n in enumerate(variables) if n not in redundant]
     names = tuple(variables[i] for i in kept)
+    kept_names = set(names)
     columns = np.concatenate([blocks[i] for i in kept])
     starts = np.cumsum([0, *(len(blocks[i]) for i in kept)])
-    if len(frame) < 5 * len(names):
+    if rows < 5 * len(names):
         warn(
             "few-rows",
-            f"{count(len(frame), 'row')} for {count(len(names), 'column')}: a missing edge may "
+            f"{count(rows, 'row')} for {count(len(names), 'column')}: a missing edge may "
             "only mean that the data are too few to show it",
         )
     return Design(
         names=names,
-        shown=tuple(n for n in given.names if n in names),
-        correlation=correlation[np.ix_(columns, columns)],
+        shown=tuple(n for n in encoded.shown if n in kept_names),
+        correlation=correlation[np.ix_(columns, columns)] if redundant else correlation,
         blocks=tuple(np.arange(a, b) for a, b in zip(starts, starts[1:], strict=False)),
-        rows=len(frame),
+        rows=rows,
         left_out=left_out,
-        knowledge=knowledge.restrict(names),
+        knowledge=knowledge.restrict(names) if knowledge else knowledge,
     )
+
+
+def _correlation(values: np.ndarray) -> np.ndarray:
+    """Correlations of centred columns."""
+    out = values.T @ values
+    scale = 1 / np.sqrt(out.diagonal())
+    out *= scale
+    out *= scale[:, None]
+    np.fill_diagonal(out, 1.0)
+    return out
 
 
 def as_records(notes: Iterable[CausalWarning]) -> list[dict[str, Any]]:
     """Warnings in the form in which a graph keeps them in ``info["warnings"]``."""
     return [{"code": w.code, "message": w.message, "columns": list(w.columns)} for w in notes]
-
-
-def _structural(given: Table) -> dict[str, str]:
-    out = {f.name: f"has role {f.role!r}" for f in given.schema if f.role is not None}
-    dependent = [f.name for f in given.schema if f.role in ("time", "cluster")]
-    dependent += [
-        f.name for f in given.schema if f.role == "id" and given.frame[f.name].duplicated().any()
-    ]
-    if dependent:
-        warn(
-            "dependent-rows",
-            f"rows that share or follow {_listed(dependent)} may depend on each other, the search "
-            "takes them as independent: it may draw too many edges",
-            dependent,
-        )
-    weights = [f.name for f in given.schema if f.role == "weight"]
-    if weights:
-        warn("weights-ignored", f"the weights {weights[0]!r} play no part in the search", weights)
-    return out
-
-
-def _complete_rows(frame: Any) -> Any:
-    empty = frame.isna()
-    keep = ~empty.any(axis=1).to_numpy()
-    gaps = [n for n in frame.columns if empty[n].any()]
-    if keep.sum() < MIN_ROWS:
-        if gaps:
-            worst = max(gaps, key=lambda n: empty[n].sum())
-            raise DataError(
-                f"is empty in {empty[worst].sum():,} of {count(len(frame), 'row')}; "
-                f"{keep.sum():,} are complete, at least {MIN_ROWS} are needed",
-                column=worst,
-                row=frame.index[int(empty[worst].to_numpy().argmax())],
-                advice="Leave the column out or fill its gaps.",
-            )
-        raise DataError(
-            f"a graph can't be learned from {count(len(frame), 'row')}, at least {MIN_ROWS} "
-            "are needed",
-            column=frame.columns[0],
-        )
-    if gaps:
-        warn(
-            "missing-values",
-            f"{count(int((~keep).sum()), 'row')} of {len(keep):,} with empty cells in "
-            f"{_listed(gaps)} left out: the graph is right only if being empty is unrelated to "
-            "the values",
-            gaps,
-        )
-        frame = frame[keep]
-    return frame
-
-
-def _is_constant(column: Any) -> bool:
-    if column.nunique() < 2:
-        return True
-    if column.dtype.kind != "f":
-        return False
-    values = column.to_numpy()
-    with np.errstate(over="ignore"):
-        return bool(np.ptp(values) <= 4 * np.finfo(float).eps * np.abs(values).max())
-
-
-def _encode(checked: Table) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Centred columns of unit length, orthogonal within a variable, and where they are."""
-    most = int(np.clip(len(checked) // 20, 2, MAX_LEVELS))
-    # To the range 0 to 1 first: squares of very large or small numbers would not be finite.
-    encoder = Encoder(scale="minmax", drop_first=True, max_levels=most)
-    with np.errstate(over="ignore", invalid="ignore"):
-        raw = encoder.fit_transform(checked)
-    parts, blocks, start = [], [], 0
-    for name in checked.names:
-        block = raw[:, encoder.block(name).columns]
-        if not np.isfinite(block).all():
-            raise DataError(
-                "spans a range too large for arithmetic", column=name, advice="Change its unit."
-            )
-        block = block - block.mean(axis=0)
-        if block.shape[1] > 1:
-            # The basis does not matter to the tests; this one is free of unused levels.
-            left, sizes, _ = np.linalg.svd(block, full_matrices=False)
-            block = left[:, sizes > 1e-9 * sizes[0]]
-        else:
-            block = block / np.linalg.norm(block, axis=0)
-        parts.append(block)
-        blocks.append(np.arange(start, start + block.shape[1]))
-        start += block.shape[1]
-    return np.hstack(parts), blocks
 
 
 def _redundant(
@@ -246,6 +157,8 @@ def _redundant(
     )
     # With fewer rows than columns everything is a function of the rest: look at pairs only.
     pairs_only = rows <= len(correlation) + 1
+    if not pairs_only and _is_regular(correlation, np.concatenate([blocks[i] for i in order])):
+        return {}
     factor = np.zeros((0, len(correlation)))  # rows of a Cholesky factor over the kept columns
     kept: list[int] = []
     out: dict[str, list[str]] = {}
@@ -273,6 +186,15 @@ def _redundant(
     return out
 
 
+def _is_regular(correlation: np.ndarray, order: np.ndarray) -> bool:
+    """Whether, taken in this order, no column is close to a function of the ones before it."""
+    try:
+        factor = np.linalg.cholesky(correlation[np.ix_(order, order)])
+    except np.linalg.LinAlgError:
+        return False
+    return bool((factor.diagonal() ** 2 > 10 * DETERMINED).all())
+
+
 def _partners(
     i: int, kept: list[int], names: list[str], correlation: np.ndarray, blocks: list[np.ndarray]
 ) -> list[str]:
@@ -283,12 +205,3 @@ def _partners(
     size = np.abs(weights).max(axis=1)
     used = {int(c) for c in columns[size > 1e-4]}
     return sorted(names[j] for j in kept if used.intersection(blocks[j].tolist()))
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _have(names: list[str]) -> str:
-    return "has" if len(names) == 1 else "have"

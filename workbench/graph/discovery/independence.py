@@ -41,7 +41,7 @@ class GaussianTest:
         self.size = len(design.names)
         sizes = np.array([len(b) for b in design.blocks])
         self.simple = bool((sizes == 1).all())
-        self._correlation = design.correlation
+        self.correlation = design.correlation
         self._blocks = design.blocks
         self._columns = np.full((self.size, sizes.max(initial=1)), -1)
         for i, block in enumerate(design.blocks):
@@ -77,7 +77,7 @@ class GaussianTest:
         loadings, bad = self._condition(given, ends)
         if self.simple:
             variance = 1 - np.einsum("mlc,mlc->mc", loadings, loadings)
-            shared = self._correlation[ends[0], ends[1:]] - np.einsum(
+            shared = self.correlation[ends[0], ends[1:]] - np.einsum(
                 "ml,mlc->mc", loadings[:, :, 0], loadings[:, :, 1:]
             )
             out = _fisher(shared, variance[:, :1], variance[:, 1:], self.rows - used - 3)
@@ -102,8 +102,8 @@ class GaussianTest:
         if not depth:
             return np.zeros((m, 0, len(ends))), bad
         work = np.empty((m, depth, depth + len(ends)))
-        work[:, :, :depth] = self._correlation[given[:, :, None], given[:, None, :]]
-        work[:, :, depth:] = self._correlation[given[:, :, None], ends]
+        work[:, :, :depth] = self.correlation[given[:, :, None], given[:, None, :]]
+        work[:, :, depth:] = self.correlation[given[:, :, None], ends]
         if not self.simple:  # padding: columns of their own, unrelated to all others
             pad = given < 0
             work[pad] = 0.0
@@ -131,7 +131,7 @@ class GaussianTest:
             pick = np.r_[0:a, start : start + b]
             start += b
             part = loadings[:, :, pick]
-            cov = self._correlation[np.ix_(ends[pick], ends[pick])] - np.einsum(
+            cov = self.correlation[np.ix_(ends[pick], ends[pick])] - np.einsum(
                 "mli,mlj->mij", part, part
             )
             if a == b == 1:
@@ -139,6 +139,21 @@ class GaussianTest:
             else:
                 out[:, t] = _wilks(cov, a, b, self.rows - 1 - used - (a + b + 1) / 2)
         return out
+
+
+def fisher_z(ratio: np.ndarray, freedom: int) -> np.ndarray:
+    """|z| of squared partial correlations; inf where no test could be made."""
+    if freedom <= 0:
+        return np.full(ratio.shape, np.inf)
+    r = np.minimum(np.sqrt(ratio), 1 - 1e-15)
+    return np.where(np.isfinite(ratio), np.arctanh(r) * np.sqrt(freedom), np.inf)
+
+
+def log_p_of_z(z: np.ndarray) -> np.ndarray:
+    """Two-sided log p-values of |z|; -inf for inf."""
+    from scipy.special import log_ndtr
+
+    return np.log(2) + log_ndtr(-z)
 
 
 def _fisher(

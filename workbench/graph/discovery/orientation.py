@@ -8,11 +8,11 @@ PC algorithm by maximizing p-value", 2016, takes the best separating set likewis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..equivalence import PartialOrientation
+from ..causal_graph import CausalGraph
 
 Triple = tuple[int, int, int]  # (a, b, c) with a < c: b is in the middle
 Conflict = tuple[str, tuple[int, ...]]
@@ -22,38 +22,74 @@ def orient(
     adjacent: np.ndarray,
     allowed: np.ndarray,
     required: np.ndarray,
-    evidence: Mapping[Triple, float],
+    triples: np.ndarray,
+    evidence: np.ndarray,
     log_p: np.ndarray,
-) -> tuple[list[set[int]], list[Conflict]]:
-    """Parents in a DAG that honours knowledge and as much of the evidence as it can.
+) -> tuple[np.ndarray, list[Conflict]]:
+    """A DAG that honours knowledge and as much of the evidence as it can.
+
+    Colliders are oriented first, the strongest before the weaker. The rest follows Dor and Tarsi's
+    construction in a soft form: sinks are removed one by one, each time the one that overrules the
+    least evidence. Where the arrows fit some DAG every step costs nothing.
 
     Args:
         adjacent: ``(d, d)`` skeleton; every pair in it is allowed in some direction.
         allowed: ``(d, d)`` which arrows i → j knowledge allows.
         required: ``(d, d)`` which arrows it requires (a subset of the skeleton, acyclic).
-        evidence: Unshielded triple -> e.
+        triples: ``(m, 3)`` unshielded triples a - b - c with a < c, in lexicographic order.
+        evidence: ``(m,)`` e of each.
         log_p: ``(d, d)`` largest log p-value of each pair; says which edge is weakest.
 
     Returns:
-        The parents of each node, and the decisions that had to give way: ``("edge", (i, j))``
-        dropped, ``("collider", triple)`` and ``("non-collider", triple)`` overruled.
+        ``(d, d)`` the arrows i → j of the DAG, and the decisions that had to give way: ``("edge",
+        (i, j))`` dropped, ``("collider", triple)`` and ``("non-collider", triple)`` overruled.
     """
+    from .orientation_kernels import extend, orient_colliders
+
     adjacent = adjacent.copy()
     conflicts = _drop_cycles(adjacent, allowed, required, log_p)
-    known = adjacent & ~allowed.T
-    triples = {t: e for t, e in evidence.items() if adjacent[t[0], t[1]] and adjacent[t[1], t[2]]}
-    partial = PartialOrientation(len(adjacent))
-    for i, j in zip(*np.nonzero(adjacent), strict=True):
-        partial.neighbors[i].add(int(j))
-    for i, j in zip(*np.nonzero(known), strict=True):
-        partial.orient(int(i), int(j))
-    _orient_colliders(partial, triples)
-    parents = _extend(partial, triples)
-    for triple, e in triples.items():
-        a, b, c = triple
-        if e and (e > 0) != (a in parents[b] and c in parents[b]):
-            conflicts.append(("collider" if e > 0 else "non-collider", triple))
-    return parents, conflicts
+    arrows = adjacent & ~allowed.T
+    a, b, c = triples.T
+    kept = adjacent[a, b] & adjacent[b, c]
+    triples, evidence = triples[kept], evidence[kept]
+    a, b, c = triples.T
+    starts, near = neighbour_lists(adjacent)
+    members = np.argsort(b, kind="stable")
+    begins = np.concatenate([[0], np.cumsum(np.bincount(b, minlength=len(adjacent)))])
+    strongest = np.argsort(-np.abs(evidence), kind="stable")
+    orient_colliders(arrows, starts, near, triples, begins, members, evidence, strongest)
+    dag = extend(arrows, starts, near, triples, begins, members, evidence)
+    overruled = (evidence != 0) & ((evidence > 0) != (dag[a, b] & dag[c, b]))
+    for t in np.flatnonzero(overruled):
+        kind = "collider" if evidence[t] > 0 else "non-collider"
+        conflicts.append((kind, tuple(triples[t].tolist())))
+    return dag, conflicts
+
+
+def class_of(dag: np.ndarray, names: Sequence[str], shown: Sequence[str]) -> CausalGraph:
+    """The equivalence class of a DAG.
+
+    Args:
+        dag: ``(d, d)`` arrows i → j.
+        names: Names of the positions.
+        shown: The same names in the order that the graph should have.
+
+    Example:
+        >>> class_of(np.array([[False, True], [False, False]]), ["a", "b"], ["a", "b"]).edges
+        (('a', 'b', 'tail', 'tail'),)
+    """
+    from .orientation_kernels import complete
+
+    directed, undirected = complete(dag, *neighbour_lists(dag | dag.T))
+    edges = [(names[i], names[j]) for i, j in np.argwhere(directed).tolist()]
+    lines = np.argwhere(np.triu(undirected)).tolist()
+    edges += [(names[i], names[j], "tail", "tail") for i, j in lines]
+    return CausalGraph(shown, edges, kind="cpdag")
+
+
+def neighbour_lists(adjacent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours of i as ``near[starts[i]:starts[i + 1]]``."""
+    return np.concatenate([[0], np.cumsum(adjacent.sum(axis=1))]), np.nonzero(adjacent)[1]
 
 
 def _drop_cycles(
@@ -81,69 +117,3 @@ def _drop_cycles(
         u, v = max((e for e in edges if not required[e]), key=lambda e: (log_p[e], e))
         adjacent[u, v] = adjacent[v, u] = False
         dropped.append(("edge", (u, v)))
-
-
-def _orient_colliders(partial: PartialOrientation, triples: Mapping[Triple, float]) -> None:
-    """Orient colliders, the strongest first, unless that contradicts what is oriented already."""
-    kept_open: set[Triple] = set()  # triples decided, by stronger evidence, not to be colliders
-    for triple, e in sorted(triples.items(), key=lambda item: (-abs(item[1]), item[0])):
-        if e <= 0:
-            kept_open.add(triple)
-            continue
-        a, b, c = triple
-        new = [x for x in (a, c) if x not in partial.parents[b]]
-        if not any(
-            x in partial.children[b] or _reaches(partial, b, x) or _spoils(partial, x, b, kept_open)
-            for x in new
-        ):
-            for x in new:
-                partial.orient(x, b)
-
-
-def _spoils(partial: PartialOrientation, x: int, b: int, kept_open: set[Triple]) -> bool:
-    return any((min(x, p), b, max(x, p)) in kept_open for p in partial.parents[b])
-
-
-def _reaches(partial: PartialOrientation, start: int, goal: int) -> bool:
-    stack, seen = [start], {start}
-    while stack:
-        for child in partial.children[stack.pop()]:
-            if child == goal:
-                return True
-            if child not in seen:
-                seen.add(child)
-                stack.append(child)
-    return False
-
-
-def _extend(partial: PartialOrientation, triples: Mapping[Triple, float]) -> list[set[int]]:
-    """Parents in a DAG with these arrows: remove sinks, each time the one that costs least.
-
-    The soft form of Dor and Tarsi's construction: the cost of a sink is the evidence that it
-    overrules. Where the arrows fit some DAG every step costs nothing.
-    """
-    size = len(partial.parents)
-    around = [partial.around(i) for i in range(size)]
-    middle: list[list[tuple[Triple, float]]] = [[] for _ in range(size)]
-    for triple, e in triples.items():
-        middle[triple[1]].append((triple, e))
-    left = set(range(size))
-
-    def cost(s: int) -> float:
-        # New colliders at s that the evidence denies, and wanted ones next to s that are lost.
-        total = -sum(e for (a, _, c), e in middle[s] if e < 0 and a in left and c in left)
-        for i in around[s] & left:
-            for (a, _, c), e in middle[i]:
-                if e > 0 and s in (a, c) and a in left and c in left:
-                    total += e
-        return total
-
-    costs = {s: cost(s) for s in left}
-    parents: list[set[int]] = [set() for _ in range(size)]
-    while left:
-        s = min((i for i in left if not partial.children[i] & left), key=lambda i: (costs[i], i))
-        left.discard(s)
-        parents[s] = around[s] & left
-        near = set().union(*(around[i] for i in parents[s]), parents[s]) & left
-        costs.update((i, cost(i)) for i in near)
-    return parents

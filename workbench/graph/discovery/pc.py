@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import chain, combinations, islice
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -18,10 +12,9 @@ from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .design import Design, as_records, prepare
 from .independence import GaussianTest, IndependenceTest
-from .orientation import Triple, orient
-
-_CHUNK = 20_000
-_FAR = 1e9  # stands for log p = -inf, so that evidence stays a number
+from .orientation import class_of, orient
+from .separating_sets import SeparatingSets
+from .skeleton import Limits, evidence, skeleton
 
 
 def pc(
@@ -81,8 +74,7 @@ def pc(
     _check_parameters(alpha, depth, max_tests, time_limit)
     with recording() as notes:
         design = prepare(data, schema, knowledge)
-        limits = _Limits(depth, max_tests, time_limit)
-        graph = search(design, GaussianTest(design), alpha, limits)
+        graph = _on_design(design, alpha, depth, max_tests, time_limit)
     return graph.with_info(
         method="pc",
         parameters={"alpha": alpha, "depth": depth, "max_tests": max_tests},
@@ -93,188 +85,66 @@ def pc(
     )
 
 
+def _on_design(
+    design: Design,
+    alpha: float = 0.01,
+    depth: int | None = None,
+    max_tests: int = 20_000_000,
+    time_limit: float | None = None,
+) -> CausalGraph:
+    return search(design, GaussianTest(design), alpha, Limits(depth, max_tests, time_limit))
+
+
+# The same search without the front door: for resamples of a table that has been checked.
+pc.on_design = _on_design
+
+
 def search(
-    design: Design, test: IndependenceTest, alpha: float, limits: _Limits | None = None
+    design: Design, test: IndependenceTest, alpha: float, limits: Limits | None = None
 ) -> CausalGraph:
     """PC on prepared data with any test; :func:`pc` is the front door."""
-    limits = limits or _Limits()
+    limits = limits or Limits()
     names = design.names
     allowed = design.knowledge.allowed(names)
-    required = np.zeros_like(allowed)
-    at = {n: i for i, n in enumerate(names)}
-    for u, v in design.knowledge.required:
-        required[at[u], at[v]] = True
-    found = _skeleton(test, allowed, required, np.log(alpha), limits)
-    evidence = _evidence(test, found, allowed, limits)
-    parents, conflicts = orient(found.adjacent, allowed, required, evidence, found.log_p)
-    dag = CausalGraph(
-        design.shown, [(names[i], names[j]) for j, p in enumerate(parents) for i in p]
-    )
-    graph = design.knowledge.apply(dag.cpdag())
-    _warn_unsupported(design, required, found.log_p, alpha)
+    required = required_matrix(design)
+    found = skeleton(test, allowed, required, np.log(alpha), limits)
+    triples, e = evidence(test, found.adjacent, allowed, limits)
+    dag, conflicts = orient(found.adjacent, allowed, required, triples, e, found.log_p)
+    graph = class_of(dag, names, design.shown)
+    if design.knowledge:
+        graph = design.knowledge.apply(graph)
+    warn_unsupported(design, required, found.log_p, alpha)
     return graph.with_info(
-        p_values={
-            (names[i], names[j]): float(np.exp(found.log_p[i, j]))
-            for i, j in zip(*np.nonzero(np.triu(found.adjacent)), strict=True)
-            if graph.marks(names[i], names[j])
-        },
-        separating_sets={
-            (names[i], names[j]): tuple(names[k] for k in s)
-            for (i, j), s in sorted(found.separators.items())
-        },
+        p_values=edge_p_values(graph, found.log_p, names),
+        separating_sets=SeparatingSets(names, found.pairs, found.members),
         conflicts=[_conflict(kind, [names[i] for i in where]) for kind, where in conflicts],
         tests=limits.tests,
         depth=limits.reached,
     )
 
 
-# -- skeleton --------------------------------------------------------------------------------
-
-
-@dataclass
-class _Limits:
-    """How far a search may go, and how far it went."""
-
-    depth: int | None = None
-    max_tests: int = 20_000_000
-    seconds: float | None = None
-    tests: int = 0
-    reached: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    def out_of_time(self) -> bool:
-        return self.seconds is not None and time.monotonic() - self.started > self.seconds
-
-
-@dataclass
-class _Skeleton:
-    adjacent: np.ndarray
-    log_p: np.ndarray  # largest log p-value over all sets that were tested
-    separators: dict[tuple[int, int], tuple[int, ...]]
-
-
-def _skeleton(
-    test: IndependenceTest,
-    allowed: np.ndarray,
-    required: np.ndarray,
-    log_alpha: float,
-    limits: _Limits,
-) -> _Skeleton:
-    adjacent = allowed | allowed.T
-    fixed = required | required.T
-    out = _Skeleton(adjacent, np.full(adjacent.shape, -np.inf), {})
-    level = 0
-    while limits.depth is None or level <= limits.depth:
-        # Within a level all nodes see the same neighbours: no order of columns plays a part.
-        frozen = adjacent.copy()
-        candidates = _candidates(frozen, allowed)
-        room = [len(c) - allowed[frozen[x], x].all() for x, c in enumerate(candidates)]
-        if max(room) < level:
-            break
-        work = [comb(len(c), level) * row.sum() for c, row in zip(candidates, frozen, strict=True)]
-        if sum(work) > limits.max_tests:
-            warn(
-                "depth-limited",
-                f"conditioning sets of {level} and more columns were not tried: they need "
-                f"{int(sum(work)):,} tests; some edges may be there only for that reason",
-            )
-            break
-        best: dict[tuple[int, int], float] = {}
-        for x, names in enumerate(candidates):
-            targets = np.flatnonzero(frozen[x])
-            if limits.out_of_time():
-                break
-            for subsets in _subsets(names, level):
-                log_p = test.log_p(x, targets, subsets)
-                limits.tests += log_p.size
-                rows = log_p.argmax(axis=0)
-                for column, (y, row) in enumerate(zip(targets.tolist(), rows, strict=True)):
-                    pair, p = (min(x, y), max(x, y)), log_p[row, column]
-                    out.log_p[pair] = max(out.log_p[pair], p)
-                    if p > log_alpha and p > best.get(pair, -np.inf) and not fixed[pair]:
-                        best[pair] = p
-                        out.separators[pair] = tuple(sorted(subsets[row].tolist()))
-        for x, y in best:
-            adjacent[x, y] = adjacent[y, x] = False
-        if limits.out_of_time():
-            warn(
-                "time-limit",
-                f"stopped after {limits.seconds:g} s at conditioning sets of {level} columns: "
-                "some edges may be there only for that reason",
-            )
-            break
-        limits.reached = level
-        level += 1
-    out.log_p = np.maximum(out.log_p, out.log_p.T)
+def required_matrix(design: Design) -> np.ndarray:
+    """``(d, d)`` which arrows the knowledge requires."""
+    at = {n: i for i, n in enumerate(design.names)}
+    out = np.zeros((len(at), len(at)), dtype=bool)
+    for u, v in design.knowledge.required:
+        out[at[u], at[v]] = True
     return out
 
 
-def _candidates(adjacent: np.ndarray, allowed: np.ndarray) -> list[np.ndarray]:
-    """Neighbours that may be parents: the parents of one end separate two nodes if any set does."""
-    return [np.flatnonzero(adjacent[x] & allowed[:, x]) for x in range(len(adjacent))]
-
-
-def _subsets(members: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """All subsets of one size, ``(m, size)`` at a time."""
-    total = comb(len(members), size)
-    if total <= _CHUNK:
-        if total:
-            yield members[_combinations(len(members), size)]
-        return
-    walk = combinations(members.tolist(), size)
-    while len(part := list(islice(walk, _CHUNK))):
-        yield np.fromiter(chain.from_iterable(part), int, len(part) * size).reshape(-1, size)
-
-
-@lru_cache(maxsize=512)
-def _combinations(n: int, size: int) -> np.ndarray:
-    return np.array(list(combinations(range(n), size)), dtype=int).reshape(comb(n, size), size)
-
-
-# -- colliders -------------------------------------------------------------------------------
-
-
-def _evidence(
-    test: IndependenceTest, found: _Skeleton, allowed: np.ndarray, limits: _Limits
-) -> dict[Triple, float]:
-    """e of each unshielded triple: best log p without the middle node minus best with it."""
-    adjacent = found.adjacent
-    candidates = _candidates(adjacent, allowed)
-    best: dict[Triple, list[float]] = {}
-    for x, names in enumerate(candidates):
-        middle = np.flatnonzero(adjacent[x])
-        apart = ~adjacent[x]
-        apart[x] = False
-        ends = np.flatnonzero(apart & adjacent[middle].any(axis=0))
-        if not len(ends):
-            continue
-        without = np.full((len(middle), len(ends)), -np.inf)
-        including = without.copy()
-        for size in range(min(limits.reached, len(names)) + 1):
-            if comb(len(names), size) * len(ends) > limits.max_tests or limits.out_of_time():
-                break
-            for subsets in _subsets(names, size):
-                log_p = test.log_p(x, ends, subsets)
-                limits.tests += log_p.size
-                for row, y in enumerate(middle):
-                    has = (subsets == y).any(axis=1)
-                    for table, part in ((without, log_p[~has]), (including, log_p[has])):
-                        np.maximum(table[row], part.max(axis=0, initial=-np.inf), out=table[row])
-        for row, column in zip(*np.nonzero(adjacent[np.ix_(middle, ends)]), strict=True):
-            z = int(ends[column])
-            triple = (min(x, z), int(middle[row]), max(x, z))
-            pair = best.setdefault(triple, [-np.inf, -np.inf])
-            pair[0] = max(pair[0], without[row, column])
-            pair[1] = max(pair[1], including[row, column])
-    return {t: max(a, -_FAR) - max(b, -_FAR) for t, (a, b) in sorted(best.items())}
+def edge_p_values(
+    graph: CausalGraph, log_p: np.ndarray, names: tuple[str, ...]
+) -> dict[tuple[str, str], float]:
+    """The largest p-value of each edge, by its names in canonical order."""
+    at = {n: i for i, n in enumerate(names)}
+    pairs = sorted(tuple(sorted((at[u], at[v]))) for u, v, *_ in graph.edges)
+    return {(names[i], names[j]): float(np.exp(log_p[i, j])) for i, j in pairs}
 
 
 # -- words -----------------------------------------------------------------------------------
 
 
-def _warn_unsupported(
-    design: Design, required: np.ndarray, log_p: np.ndarray, alpha: float
-) -> None:
+def warn_unsupported(design: Design, required: np.ndarray, log_p: np.ndarray, alpha: float) -> None:
     for i, j in zip(*np.nonzero(required), strict=True):
         if log_p[i, j] > np.log(alpha):
             u, v = design.names[i], design.names[j]

@@ -1,0 +1,379 @@
+"""The stable skeleton and the evidence on its triples: what constraint-based searches start from.
+
+Two ways lead to the same answer: any :class:`IndependenceTest` is asked in batches of sets; where
+all variables are single columns of a correlation matrix the compiled loops of :mod:`.kernels`
+walk the same sets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain, combinations, islice
+from math import comb
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...core.errors import warn
+from .independence import GaussianTest, IndependenceTest, fisher_z, log_p_of_z
+
+if TYPE_CHECKING:
+    from .orientation import Triple
+
+_CHUNK = 20_000
+_FAR = 1e9  # stands for log p = -inf, so that evidence stays a number
+# Tests between two looks at the clock, a fraction of a second's work.
+_BREATH = 10_000_000
+
+
+@dataclass
+class Limits:
+    """How far a search may go, and how far it went."""
+
+    depth: int | None = None
+    max_tests: int = 20_000_000
+    seconds: float | None = None
+    tests: int = 0
+    reached: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def out_of_time(self) -> bool:
+        return self.seconds is not None and time.monotonic() - self.started > self.seconds
+
+
+@dataclass
+class Skeleton:
+    """What is left after the tests.
+
+    Attributes:
+        adjacent: ``(d, d)`` pairs that no set separates.
+        log_p: ``(d, d)`` largest log p-value over all sets that were tested, for the pairs that
+            are left; -inf elsewhere.
+        pairs: ``(m, 2)`` separated pairs i < j, in order.
+        members: ``(m, l)`` their separating sets with the largest p-value, -1 as padding.
+        pair_log_p: ``(m,)`` that p-value.
+    """
+
+    adjacent: np.ndarray
+    log_p: np.ndarray
+    pairs: np.ndarray
+    members: np.ndarray
+    pair_log_p: np.ndarray
+
+    def join(self, later: Skeleton) -> Skeleton:
+        """With the pairs that a later search removed."""
+        parts = [(s.pairs, s.members, s.pair_log_p) for s in (self, later)]
+        return Skeleton(
+            later.adjacent,
+            np.where(later.adjacent, np.maximum(self.log_p, later.log_p), -np.inf),
+            *_joined(parts),
+        )
+
+
+def skeleton(
+    test: IndependenceTest,
+    allowed: np.ndarray,
+    required: np.ndarray,
+    log_alpha: float,
+    limits: Limits,
+    start: np.ndarray | None = None,
+    pools: np.ndarray | None = None,
+) -> Skeleton:
+    """Remove pairs that some set of possible parents of one end separates, by growing sets.
+
+    Within a size of sets all nodes see the same neighbours, so that no order of columns plays a
+    part (Colombo and Maathuis, JMLR 15, 2014).
+
+    Args:
+        test: What is asked.
+        allowed: ``(d, d)`` which arrows i → j knowledge allows.
+        required: ``(d, d)`` which it requires; such pairs are tested but stay.
+        log_alpha: Pairs are removed at a log p-value above this.
+        limits: How far to go; counts the tests.
+        start: ``(d, d)`` pairs to look at; all that knowledge allows by default.
+        pools: ``(d, d)`` which j may stand in the sets tried from i's side; by default its
+            neighbours, as they become fewer, that may be its parents.
+    """
+    adjacent = (allowed | allowed.T) if start is None else start.copy()
+    fixed = required | required.T
+    log_p = np.full(adjacent.shape, -np.inf)
+    removed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    level_of = _compiled_level if _is_simple(test) else _batched_level
+    level = 0
+    while limits.depth is None or level <= limits.depth:
+        neighbours = _Neighbours(adjacent, adjacent & allowed.T if pools is None else pools)
+        if neighbours.room() < level:
+            break
+        work = neighbours.work(level)
+        if work.sum() > limits.max_tests:
+            warn(
+                "depth-limited",
+                f"conditioning sets of {level} and more columns were not tried: they need "
+                f"{int(work.sum()):,} tests; some edges may be there only for that reason",
+            )
+            break
+        pairs, best, sets = level_of(test, neighbours, level, work, limits)
+        first, second = pairs.T
+        log_p[first, second] = np.maximum(log_p[first, second], best)
+        apart = (best > log_alpha) & ~fixed[first, second]
+        removed.append((pairs[apart], sets[apart], best[apart]))
+        adjacent[first[apart], second[apart]] = adjacent[second[apart], first[apart]] = False
+        if limits.out_of_time():
+            warn(
+                "time-limit",
+                f"stopped after {limits.seconds:g} s at conditioning sets of {level} columns: "
+                "some edges may be there only for that reason",
+            )
+            break
+        limits.reached = level
+        level += 1
+    log_p = np.maximum(log_p, log_p.T)
+    log_p[~(adjacent | fixed)] = -np.inf
+    return Skeleton(adjacent, log_p, *_joined(removed))
+
+
+def evidence(
+    test: IndependenceTest, adjacent: np.ndarray, allowed: np.ndarray, limits: Limits
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unshielded triples a - b - c, and for each e, which speaks for the collider a → b ← c.
+
+    e is the largest log p-value of a and c given a set without b, minus the largest given a set
+    with it.
+
+    Returns:
+        ``(m, 3)`` triples with a < c in lexicographic order, ``(m,)`` e.
+    """
+    found = _compiled_evidence if _is_simple(test) else _batched_evidence
+    triples, without, within = found(test, _Neighbours(adjacent, adjacent & allowed.T), limits)
+    return triples, np.maximum(without, -_FAR) - np.maximum(within, -_FAR)
+
+
+class _Neighbours:
+    """Frozen adjacency, and which nodes may stand in conditioning sets.
+
+    The parents of one end separate two nodes if any set does: neighbours that knowledge rules out
+    as parents are no candidates.
+    """
+
+    def __init__(self, adjacent: np.ndarray, possible: np.ndarray):
+        self.adjacent = adjacent.copy()
+        self.possible = possible  # row x: the candidates of x
+        self.degree = self.adjacent.sum(axis=1)
+        self.candidates = np.where(self.degree > 0, possible.sum(axis=1), 0)
+
+    def room(self) -> int:
+        """The largest set that could separate some pair."""
+        # Where all neighbours are candidates, one of them is the other end of the pair.
+        taken = ~(self.adjacent & ~self.possible).any(axis=1)
+        return int((self.candidates - taken).max(initial=-1))
+
+    def work(self, level: int) -> np.ndarray:
+        """Number of tests with sets of this size, for each x."""
+        counts = {c: comb(int(c), level) for c in np.unique(self.candidates).tolist()}
+        return np.array([counts[c] for c in self.candidates.tolist()], dtype=object) * self.degree
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates of x, then its other neighbours: ``columns[starts[x]:starts[x + 1]]``."""
+        searched = self.possible & (self.degree > 0)[:, None]
+        listed = searched | self.adjacent
+        x, y = np.nonzero(listed)
+        if (self.adjacent & ~self.possible).any():
+            y = y[np.lexsort((y, ~searched[x, y], x))]
+        return np.concatenate([[0], np.cumsum(listed.sum(axis=1))]), y
+
+
+def _is_simple(test: IndependenceTest) -> bool:
+    return isinstance(test, GaussianTest) and test.simple
+
+
+def _joined(
+    removed: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Removed pairs of all levels, sorted, with their sets padded to one width."""
+    removed = [part for part in removed if len(part[0])]
+    if not removed:
+        return np.zeros((0, 2), dtype=int), np.zeros((0, 0), dtype=int), np.zeros(0)
+    width = max(sets.shape[1] for _, sets, _ in removed)
+    pairs = np.concatenate([p for p, _, _ in removed])
+    members = np.full((len(pairs), width), -1)
+    first = 0
+    for _, sets, _ in removed:
+        members[first : first + len(sets), : sets.shape[1]] = sets
+        first += len(sets)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[order], members[order], np.concatenate([p for _, _, p in removed])[order]
+
+
+# -- any test, in batches --------------------------------------------------------------------
+
+
+def _batched_level(
+    test: IndependenceTest, near: _Neighbours, level: int, work: np.ndarray, limits: Limits
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}
+    for x, possible in enumerate(near.possible):
+        targets = np.flatnonzero(near.adjacent[x])
+        if limits.out_of_time():
+            break
+        for subsets in _subsets(np.flatnonzero(possible), level):
+            log_p = test.log_p(x, targets, subsets)
+            limits.tests += log_p.size
+            rows = log_p.argmax(axis=0)
+            for column, (y, row) in enumerate(zip(targets.tolist(), rows, strict=True)):
+                pair, p = (min(x, y), max(x, y)), log_p[row, column]
+                if p > best.get(pair, (-np.inf,))[0]:
+                    best[pair] = p, tuple(sorted(subsets[row].tolist()))
+    ordered = sorted(best)
+    return (
+        np.array(ordered, dtype=int).reshape(-1, 2),
+        np.array([best[p][0] for p in ordered]),
+        np.array([best[p][1] for p in ordered], dtype=int).reshape(len(ordered), level),
+    )
+
+
+def _batched_evidence(
+    test: IndependenceTest, near: _Neighbours, limits: Limits
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    adjacent = near.adjacent
+    best: dict[Triple, list[float]] = {}
+    for x, possible in enumerate(near.possible):
+        names = np.flatnonzero(possible)
+        middle = np.flatnonzero(adjacent[x])
+        apart = ~adjacent[x]
+        apart[x] = False
+        ends = np.flatnonzero(apart & adjacent[middle].any(axis=0))
+        if not len(ends):
+            continue
+        without = np.full((len(middle), len(ends)), -np.inf)
+        including = without.copy()
+        for size in range(min(limits.reached, len(names)) + 1):
+            if comb(len(names), size) * len(ends) > limits.max_tests or limits.out_of_time():
+                break
+            for subsets in _subsets(names, size):
+                log_p = test.log_p(x, ends, subsets)
+                limits.tests += log_p.size
+                for row, y in enumerate(middle):
+                    has = (subsets == y).any(axis=1)
+                    for table, part in ((without, log_p[~has]), (including, log_p[has])):
+                        np.maximum(table[row], part.max(axis=0, initial=-np.inf), out=table[row])
+        for row, column in zip(*np.nonzero(adjacent[np.ix_(middle, ends)]), strict=True):
+            z = int(ends[column])
+            triple = (min(x, z), int(middle[row]), max(x, z))
+            pair = best.setdefault(triple, [-np.inf, -np.inf])
+            pair[0] = max(pair[0], without[row, column])
+            pair[1] = max(pair[1], including[row, column])
+    ordered = sorted(best)
+    values = np.array([best[t] for t in ordered]).reshape(-1, 2)
+    return np.array(ordered, dtype=int).reshape(-1, 3), values[:, 0], values[:, 1]
+
+
+def _subsets(members: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """All subsets of one size, ``(m, size)`` at a time."""
+    total = comb(len(members), size)
+    if total <= _CHUNK:
+        if total:
+            yield members[_combinations(len(members), size)]
+        return
+    walk = combinations(members.tolist(), size)
+    while len(part := list(islice(walk, _CHUNK))):
+        yield np.fromiter(chain.from_iterable(part), int, len(part) * size).reshape(-1, size)
+
+
+@lru_cache(maxsize=512)
+def _combinations(n: int, size: int) -> np.ndarray:
+    return np.array(list(combinations(range(n), size)), dtype=int).reshape(comb(n, size), size)
+
+
+# -- single columns, compiled ----------------------------------------------------------------
+
+
+def _compiled_level(
+    test: GaussianTest, near: _Neighbours, level: int, work: np.ndarray, limits: Limits
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from .kernels import merge_ends, weakest_links
+
+    starts, columns = near.rows()
+    best = np.full(len(columns), np.inf)
+    sets = np.full((len(columns), level), -1)
+    for first, last in _portions(work):
+        if limits.out_of_time():
+            break
+        weakest_links(
+            test.correlation, starts, columns, near.candidates, level, first, last, best, sets
+        )
+        limits.tests += int(work[first:last].sum())
+    # Both ends of a pair have tried their sets.
+    pairs, ratio, sets = merge_ends(near.adjacent, starts, columns, best, sets)
+    return pairs, log_p_of_z(fisher_z(ratio, test.rows - level - 3)), sets
+
+
+def _compiled_evidence(
+    test: GaussianTest, near: _Neighbours, limits: Limits
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from .kernels import triple_links, unshielded_triples
+
+    triples = unshielded_triples(near.adjacent)
+    size, count = len(near.adjacent), len(triples)
+    # Each triple is looked at from both ends: x is the end whose candidates form the sets.
+    x = np.concatenate([triples[:, 0], triples[:, 2]])
+    z = np.concatenate([triples[:, 2], triples[:, 0]])
+    middle = np.concatenate([triples[:, 1], triples[:, 1]])
+    order = np.lexsort((z, x))
+    new = np.ones(2 * count, dtype=bool)
+    new[1:] = (np.diff(x[order]) != 0) | (np.diff(z[order]) != 0)
+    ends_x, ends_z = x[order][new], z[order][new]
+    ends = np.bincount(ends_x, minlength=size)
+    # Columns of x: its candidates, without triples of their own, then the other ends.
+    own_x, own_y = np.nonzero(near.possible)
+    columns_x = np.concatenate([own_x, ends_x])
+    arranged = np.argsort(columns_x, kind="stable")
+    columns = np.concatenate([own_y, ends_z])[arranged]
+    held = np.diff(np.append(np.flatnonzero(new), 2 * count))
+    held = np.concatenate([np.zeros(len(own_x), dtype=int), held])[arranged]
+    starts = np.concatenate([[0], np.cumsum(near.candidates + ends)])
+    begins = np.concatenate([[0], np.cumsum(held)])
+    least = np.full((2, 2 * count), np.inf)
+    active = ends > 0
+    for level in range(limits.reached + 1):
+        counts = {c: comb(int(c), level) for c in np.unique(near.candidates).tolist()}
+        work = np.array([counts[c] for c in near.candidates.tolist()], dtype=object) * ends
+        active &= (work > 0) & (work <= limits.max_tests)
+        work = np.where(active, work, 0)
+        ratio = np.full((2, 2 * count), np.inf)
+        for first, last in _portions(work):
+            if limits.out_of_time():
+                break
+            triple_links(
+                test.correlation,
+                starts,
+                columns,
+                near.candidates,
+                begins,
+                middle[order],
+                level,
+                first,
+                last,
+                active,
+                *ratio,
+            )
+            limits.tests += int(work[first:last].sum())
+        least = np.minimum(least, fisher_z(ratio, test.rows - level - 3))
+    both = np.empty_like(least)
+    both[:, order] = least
+    without, within = log_p_of_z(np.minimum(both[:, :count], both[:, count:]))
+    return triples, without, within
+
+
+def _portions(work: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Ranges of x with about ``_BREATH`` tests each."""
+    first, total = 0, 0
+    for x, tests in enumerate(work.tolist()):
+        total += tests
+        if total > _BREATH:
+            yield first, x + 1
+            first, total = x + 1, 0
+    if first < len(work):
+        yield first, len(work)
