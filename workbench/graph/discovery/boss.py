@@ -12,6 +12,8 @@ from ...core.seeding import Seed, generator
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from .design import Design, prepare
+from .encoded import Missing
 from .scoring import Problem, check_parameters, finish, pose
 
 
@@ -21,8 +23,9 @@ def boss(
     score: Literal["auto", "bic", "bdeu"] = "auto",
     knowledge: Knowledge | None = None,
     schema: Schema | None = None,
-    starts: int = 5,
+    starts: int = 3,
     equivalent_size: float = 10.0,
+    missing: Missing = "auto",
     random_state: Seed = 0,
     time_limit: float | None = None,
 ) -> CausalGraph:
@@ -48,6 +51,9 @@ def boss(
         schema: What the columns mean; guessed when left out.
         starts: Number of starting orders; the best result counts.
         equivalent_size: Rows that BDeu's prior is worth.
+        missing: Empty cells: ``"complete"`` leaves their rows out, ``"pairwise"`` compares each
+            pair of columns on the rows that have both, ``"auto"`` does the first unless it loses
+            more than half of the rows. Both assume that being empty is unrelated to the values.
         random_state: Seed of the starting orders and of the order of moves.
         time_limit: Seconds after which the search stops with the best order so far, and says so;
             this makes the result depend on the machine.
@@ -72,11 +78,11 @@ def boss(
         >>> g.kind, sorted(g.directed_edges())
         ('cpdag', [('a', 'c'), ('b', 'c')])
     """
-    check_parameters(penalty, equivalent_size, time_limit, starts=starts)
+    check_parameters(penalty, equivalent_size, missing, time_limit, starts=starts)
     rng = generator(random_state)
     stop = None if time_limit is None else time.monotonic() + time_limit
     with recording() as notes:
-        problem = pose(data, schema, knowledge, score, penalty, equivalent_size)
+        problem = pose(prepare(data, schema, knowledge, missing), score, penalty, equivalent_size)
         parents, total, done = search(problem, starts, rng, stop)
         if done < starts:
             warn(
@@ -88,6 +94,25 @@ def boss(
     return graph.with_info(
         method="boss", score=total, starts_done=done, **problem.words(notes, starts=starts)
     )
+
+
+def _on_design(
+    design: Design,
+    penalty: float = 1.0,
+    score: str = "auto",
+    starts: int = 3,
+    equivalent_size: float = 10.0,
+    missing: Missing = "auto",
+    random_state: Seed = 0,
+    time_limit: float | None = None,
+) -> CausalGraph:
+    stop = None if time_limit is None else time.monotonic() + time_limit
+    problem = pose(design, score, penalty, equivalent_size)
+    return finish(problem, search(problem, starts, generator(random_state), stop)[0])
+
+
+# The same search without the front door: for resamples of a table that has been checked.
+boss.on_design = _on_design
 
 
 def search(

@@ -57,11 +57,11 @@ def gains(correlation, rows, cost, v, parents, available, out):
 
 
 @njit(cache=True, nogil=True)
-def _log_det(correlation, loadings, first, k, second, l):
-    """log det of what loadings leave of k columns, and of these and l more; -inf if singular."""
-    factor = np.empty((k + l, k + l))
+def _log_det(correlation, loadings, first, k, second, more):
+    """log det of what loadings leave of k columns, and of these and more; -inf if singular."""
+    factor = np.empty((k + more, k + more))
     total, part = 0.0, 0.0
-    for i in range(k + l):
+    for i in range(k + more):
         ci = first + i if i < k else second + i - k
         row = factor[i]
         for j in range(i + 1):

@@ -11,6 +11,8 @@ from ...core.errors import recording, warn
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from .design import Design, prepare
+from .encoded import Missing
 from .scoring import Problem, check_parameters, finish, pose
 
 
@@ -22,6 +24,7 @@ def ges(
     schema: Schema | None = None,
     extended: bool = True,
     equivalent_size: float = 10.0,
+    missing: Missing = "auto",
     time_limit: float | None = None,
 ) -> CausalGraph:
     """Learn the equivalence class of a DAG by greedy equivalence search, deletions first.
@@ -43,6 +46,9 @@ def ges(
         schema: What the columns mean; guessed when left out.
         extended: Whether every edge gets its second look.
         equivalent_size: Rows that BDeu's prior is worth.
+        missing: Empty cells: ``"complete"`` leaves their rows out, ``"pairwise"`` compares each
+            pair of columns on the rows that have both, ``"auto"`` does the first unless it loses
+            more than half of the rows. Both assume that being empty is unrelated to the values.
         time_limit: Seconds after which the search stops with the best class so far, and says so.
 
     Returns:
@@ -64,10 +70,10 @@ def ges(
         >>> g.kind, sorted(g.directed_edges())
         ('cpdag', [('a', 'c'), ('b', 'c')])
     """
-    check_parameters(penalty, equivalent_size, time_limit)
+    check_parameters(penalty, equivalent_size, missing, time_limit)
     stop = None if time_limit is None else time.monotonic() + time_limit
     with recording() as notes:
-        problem = pose(data, schema, knowledge, score, penalty, equivalent_size)
+        problem = pose(prepare(data, schema, knowledge, missing), score, penalty, equivalent_size)
         edges, gain, ended = search(problem, problem.required, extended, stop)
         if not ended:
             warn(
@@ -80,6 +86,23 @@ def ges(
         method="ges", score=problem.total(edges), **problem.words(notes, extended=extended)
     )
 
+
+def _on_design(
+    design: Design,
+    penalty: float = 1.0,
+    score: str = "auto",
+    extended: bool = True,
+    equivalent_size: float = 10.0,
+    missing: Missing = "auto",
+    time_limit: float | None = None,
+) -> CausalGraph:
+    stop = None if time_limit is None else time.monotonic() + time_limit
+    problem = pose(design, score, penalty, equivalent_size)
+    return finish(problem, search(problem, problem.required, extended, stop)[0])
+
+
+# The same search without the front door: for resamples of a table that has been checked.
+ges.on_design = _on_design
 
 _STEPS = 50  # between two of these, an interrupt or the time limit can stop the search
 

@@ -52,9 +52,7 @@ class LocalScore(NamedTuple):
     most: int
 
 
-def gaussian(
-    correlation: np.ndarray, sizes: np.ndarray, rows: float, penalty: float
-) -> LocalScore:
+def gaussian(correlation: np.ndarray, sizes: np.ndarray, rows: float, penalty: float) -> LocalScore:
     """Gaussian BIC with λ = ``penalty`` of variables with ``sizes`` columns each."""
     sizes = np.asarray(sizes, dtype=np.int64)
     return LocalScore(
@@ -73,16 +71,15 @@ def gaussian(
     )
 
 
-def discrete(
-    codes: np.ndarray, levels: np.ndarray, penalty: float, equivalent_size: float | None
-) -> LocalScore:
+def discrete(codes: np.ndarray, penalty: float, equivalent_size: float | None) -> LocalScore:
     """BDeu with an equivalent sample size, or BIC with λ = ``penalty`` where it is None.
 
     Args:
-        codes: ``(n, d)`` levels 0, 1, ... of each row.
-        levels: ``(d,)`` number of levels of each variable.
+        codes: ``(n, d)`` levels of each row; those that don't occur do not count.
     """
-    distinct, weights = np.unique(np.asarray(codes, dtype=np.int32), axis=0, return_counts=True)
+    dense = np.column_stack([np.unique(c, return_inverse=True)[1] for c in codes.T])
+    levels = dense.max(axis=0) + 1
+    distinct, weights = np.unique(dense.astype(np.int32), axis=0, return_counts=True)
     return LocalScore(
         kind=DISCRETE,
         correlation=np.zeros((0, 0)),

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import CausalWarning, ParameterError
-from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
-from ..knowledge import Knowledge
-from .design import Design, as_records, prepare
+from .design import Design, as_records
+from .orientation import class_of
 
 if TYPE_CHECKING:
     from .local_score import LocalScore
@@ -73,55 +72,63 @@ class Problem:
 
 
 def pose(
-    data: Any,
-    schema: Schema | None,
-    knowledge: Knowledge | None,
-    score: str,
-    penalty: float,
-    equivalent_size: float,
+    design: Design, score: str = "auto", penalty: float = 1.0, equivalent_size: float = 10.0
 ) -> Problem:
-    """Check a table and choose its score."""
+    """Choose the score of a design.
+
+    Raises:
+        ParameterError: An unknown score, or BDeu for a table that holds a number or empty cells.
+    """
     from . import local_score
 
     if score not in ("auto", "bic", "bdeu"):
         raise ParameterError("must be 'auto', 'bic' or 'bdeu'", column="score", value=score)
-    design = prepare(data, schema, knowledge)
+    if score == "bdeu" and design.codes is None:
+        raise ParameterError(
+            "'bdeu' needs a table of levels without numbers and with complete rows",
+            column="score",
+            advice="Use 'bic', or cut the numbers into levels.",
+        )
+    bayes = design.codes is not None and score != "bic"
+    if design.codes is None:
+        sizes = [len(b) for b in design.blocks]
+        local = local_score.gaussian(design.correlation, sizes, design.rows, penalty)
+    else:
+        local = local_score.discrete(design.codes, penalty, equivalent_size if bayes else None)
     names = design.names
     at = {n: i for i, n in enumerate(names)}
     required = np.zeros((len(names), len(names)), dtype=bool)
     for u, v in design.knowledge.required:
         required[at[u], at[v]] = True
-    sizes = [len(b) for b in design.blocks]
     return Problem(
         design=design,
-        score=local_score.gaussian(design.correlation, sizes, design.rows, penalty),
+        score=local,
         allowed=design.knowledge.allowed(names),
         required=required,
-        explanation=_explain(design, penalty),
-        parameters={"penalty": penalty},
+        explanation=_explain(design, penalty, equivalent_size if bayes else None),
+        parameters={"equivalent_size": equivalent_size} if bayes else {"penalty": penalty},
     )
 
 
 def finish(problem: Problem, edges: np.ndarray) -> CausalGraph:
     """The class of the DAG with these edges (row → column), narrowed by knowledge."""
-    names = problem.design.names
-    dag = CausalGraph(
-        problem.design.shown,
-        [(names[i], names[j]) for i, j in zip(*np.nonzero(edges), strict=True)],
-        kind="dag",
-    )
-    return problem.design.knowledge.apply(dag.cpdag())
+    graph = class_of(edges, problem.design.names, problem.design.shown)
+    return problem.design.knowledge.apply(graph) if problem.design.knowledge else graph
 
 
-def _explain(design: Design, penalty: float) -> str:
-    text = (
-        f"{len(design.names)} columns, {design.rows:,} rows, Gaussian BIC with {penalty:g} log n "
-        "per parameter. "
-    )
-    if design.wide:
-        shown = ", ".join(map(repr, design.wide[:5])) + (", ..." if len(design.wide) > 5 else "")
-        text += f"Columns with more than two unordered levels ({shown}) enter as 0/1 columns. "
-    text += "Dependence that is not linear may go unseen."
+def _explain(design: Design, penalty: float, equivalent_size: float | None) -> str:
+    text = f"{len(design.names)} columns, {design.rows:,} rows, "
+    if equivalent_size is not None:
+        text += f"all levels: BDeu with an equivalent sample size of {equivalent_size:g}."
+    elif design.codes is not None:
+        text += f"all levels: multinomial BIC with {penalty:g} log n per parameter."
+    else:
+        text += f"Gaussian BIC with {penalty:g} log n per parameter."
+        if design.wide:
+            shown = ", ".join(map(repr, design.wide[:5]))
+            shown += ", ..." if len(design.wide) > 5 else ""
+            text += f" Columns with more than two unordered levels ({shown}) enter as 0/1 columns."
+        text += " Dependence that is not linear may go unseen."
     if design.left_out:
         named = "; ".join(f"{n!r} ({why})" for n, why in sorted(design.left_out.items()))
         text += f" Left out: {named}."
@@ -129,9 +136,17 @@ def _explain(design: Design, penalty: float) -> str:
 
 
 def check_parameters(
-    penalty: float, equivalent_size: float, time_limit: float | None, starts: int = 1
+    penalty: float,
+    equivalent_size: float,
+    missing: str,
+    time_limit: float | None,
+    starts: int = 1,
 ) -> None:
     """Refuse what makes no sense."""
+    if missing not in ("auto", "complete", "pairwise"):
+        raise ParameterError(
+            "must be 'auto', 'complete' or 'pairwise'", column="missing", value=missing
+        )
 
     def is_number(value: Any) -> bool:
         return isinstance(value, int | float | np.number) and not isinstance(value, bool)
