@@ -6,7 +6,9 @@ k, q configurations, r levels and equivalent sample size s,
     BDeu = Σ_j [lnΓ(s/q) - lnΓ(s/q + N_j)] + Σ_jk [lnΓ(s/qr + N_jk) - lnΓ(s/qr)]
     BIC  = Σ_jk N_jk ln(N_jk / N_j) - λ ln(n) q (r - 1).
 
-Equal rows are counted once, with a weight; only configurations that occur cost time.
+BDeu also pays ln(d) for each parent (prior odds of 1 / d for each of d variables), without which
+many variables get parents by chance. Equal rows are counted once, with a weight; only
+configurations that occur cost time.
 
 References:
     Heckerman, Geiger, Chickering, "Learning Bayesian networks: the combination of knowledge and
@@ -93,6 +95,8 @@ def gains(codes, levels, weights, bayes, size, cost, v, parents, available, out)
         for i in range(len(number)):
             table[(number[i] * ru + theirs[i]) * r + own[i]] += weights[i]
         out[u] = _score(table, found * ru, r, possible * ru, bayes, size, cost) - before
+        if bayes:
+            out[u] -= cost
 
 
 @njit(cache=True, nogil=True)
@@ -103,4 +107,5 @@ def local(codes, levels, weights, bayes, size, cost, v, parents):
     counts = np.zeros(found * r)
     for i in range(len(number)):
         counts[number[i] * r + own[i]] += weights[i]
-    return _score(counts, found, r, possible, bayes, size, cost)
+    prior = cost * len(parents) if bayes else 0.0
+    return _score(counts, found, r, possible, bayes, size, cost) - prior

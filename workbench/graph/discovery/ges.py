@@ -23,7 +23,7 @@ def ges(
     knowledge: Knowledge | None = None,
     schema: Schema | None = None,
     extended: bool = True,
-    equivalent_size: float = 10.0,
+    equivalent_size: float = 2.0,
     missing: Missing = "auto",
     time_limit: float | None = None,
 ) -> CausalGraph:
@@ -92,7 +92,7 @@ def _on_design(
     penalty: float = 1.0,
     score: str = "auto",
     extended: bool = True,
-    equivalent_size: float = 10.0,
+    equivalent_size: float = 2.0,
     missing: Missing = "auto",
     time_limit: float | None = None,
 ) -> CausalGraph:

@@ -85,7 +85,7 @@ def discrete(codes: np.ndarray, penalty: float, equivalent_size: float | None) -
         correlation=np.zeros((0, 0)),
         starts=np.zeros(1, np.int64),
         rows=float(len(codes)),
-        cost=float(penalty * np.log(len(codes))),
+        cost=float(np.log(len(levels)) if equivalent_size else penalty * np.log(len(codes))),
         codes=np.ascontiguousarray(distinct.T),
         levels=np.asarray(levels, dtype=np.int64),
         weights=weights.astype(float),

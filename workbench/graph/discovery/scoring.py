@@ -72,7 +72,7 @@ class Problem:
 
 
 def pose(
-    design: Design, score: str = "auto", penalty: float = 1.0, equivalent_size: float = 10.0
+    design: Design, score: str = "auto", penalty: float = 1.0, equivalent_size: float = 2.0
 ) -> Problem:
     """Choose the score of a design.
 
@@ -119,7 +119,10 @@ def finish(problem: Problem, edges: np.ndarray) -> CausalGraph:
 def _explain(design: Design, penalty: float, equivalent_size: float | None) -> str:
     text = f"{len(design.names)} columns, {design.rows:,} rows, "
     if equivalent_size is not None:
-        text += f"all levels: BDeu with an equivalent sample size of {equivalent_size:g}."
+        text += (
+            f"all levels: BDeu with an equivalent sample size of {equivalent_size:g} and "
+            "1 / columns as prior odds of a parent."
+        )
     elif design.codes is not None:
         text += f"all levels: multinomial BIC with {penalty:g} log n per parameter."
     else:
@@ -140,7 +143,7 @@ def check_parameters(
     equivalent_size: float,
     missing: str,
     time_limit: float | None,
-    starts: int = 1,
+    starts: int | None = None,
 ) -> None:
     """Refuse what makes no sense."""
     if missing not in ("auto", "complete", "pairwise"):
@@ -160,5 +163,5 @@ def check_parameters(
             continue
         if not is_number(value) or not 0 < value < np.inf:
             raise ParameterError("must be a positive number", column=name, value=value)
-    if not is_number(starts) or starts != int(starts) or starts < 1:
+    if starts is not None and (not is_number(starts) or starts != int(starts) or starts < 1):
         raise ParameterError("must be 1, 2, ...", column="starts", value=starts)
