@@ -146,8 +146,8 @@ def search(
         if not ended:
             break
         done += 1
-    edges, gain, _ = climb_classes(problem, best, extended=False, stop=stop)
-    return edges, total + gain, done, starts
+    edges, _, _ = climb_classes(problem, best, extended=False, stop=stop)
+    return edges, problem.total(edges), done, starts
 
 
 def _climb(

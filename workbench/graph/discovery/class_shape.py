@@ -122,8 +122,13 @@ def _forced(arrows, lines, i, j):
 
 @njit(cache=True, nogil=True)
 def _known(arrows, lines, allowed):
-    """Orient what only one direction is allowed for, and what follows; False on a contradiction."""
+    """Orient what only one direction is allowed for, and what follows.
+
+    False on a contradiction, or where that makes an unshielded collider that was not there.
+    """
     d = len(arrows)
+    before = lines.copy()
+    oriented = False
     changed = False
     for i in range(d):
         for j in range(d):
@@ -134,7 +139,7 @@ def _known(arrows, lines, allowed):
                     return False
                 lines[i, j] = lines[j, i] = False
                 arrows[i, j] = True
-                changed = True
+                changed = oriented = True
     while changed:
         changed = False
         for i in range(d):
@@ -145,6 +150,14 @@ def _known(arrows, lines, allowed):
                     lines[i, j] = lines[j, i] = False
                     arrows[i, j] = True
                     changed = True
+    if oriented:
+        for i in range(d):
+            for j in range(d):
+                if before[i, j] and arrows[i, j]:
+                    for p in range(d):
+                        if arrows[p, j] and p != i:
+                            if not (arrows[p, i] or arrows[i, p] or lines[p, i]):
+                                return False
     return True
 
 

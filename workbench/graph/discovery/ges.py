@@ -131,15 +131,21 @@ def search(
 
     fixed = (problem.score, problem.allowed, problem.required)
     kinds = np.array(kinds)
+    # Every move raises the score; rounding alone could make moves go round in a circle.
+    most = 10 + len(start)
 
     def late() -> bool:
         return stop is not None and time.monotonic() > stop
 
     def climbed(state: Any, total: float) -> tuple[float, bool]:
         ended = False
-        while not ended and not late():
+        for _ in range(most):
+            if ended or late():
+                break
             gain, ended = kernel.climb(fixed[0], state, *fixed[1:], kinds, _STEPS)
             total += gain
+        else:
+            ended = True
         return total, ended
 
     state = kernel.begin(start)
