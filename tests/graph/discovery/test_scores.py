@@ -12,7 +12,7 @@ from workbench import CausalGraph, Knowledge
 from workbench.core.errors import ParameterError
 from workbench.graph import compare
 
-METHODS = ["boss", "ges"]
+METHODS = ["boss", "ges", "grasp"]
 
 
 @pytest.fixture(params=METHODS)

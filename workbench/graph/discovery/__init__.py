@@ -9,6 +9,8 @@ METHODS = {
     "pc": ".pc",
     "boss": ".boss",
     "ges": ".ges",
+    "grasp": ".grasp",
+    "dagma": ".dagma",
 }
 
 __getattr__, __dir__, __all__ = exports(__name__, METHODS)

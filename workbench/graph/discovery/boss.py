@@ -142,7 +142,7 @@ def search(
         ended = _climb(kernel, problem, trees, order, rng, stop)
         if order.score.sum() > total + kernel.TOLERANCE:
             total = float(order.score.sum())
-            best = kernel.parents_of(problem.score, trees, order)
+            kernel.rewalk(problem.score, trees, order, 0, d - 1, best)
         if not ended:
             break
         done += 1

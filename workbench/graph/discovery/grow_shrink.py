@@ -183,20 +183,24 @@ def trace(score, trees, v, before, touched):
 
 
 @njit(cache=True, nogil=True)
-def parents_of(score, trees, order):
-    """``(d, d)`` edges u → v of the DAG that an order stands for."""
+def rewalk(score, trees, order, low, high, parents):
+    """Walk again for slots low to high, and write their parents into ``parents[u, v]``."""
     d = len(order.sequence)
-    out = np.zeros((d, d), np.bool_)
-    for v in range(d):
-        # The walk in the order in which it was taken does not matter to what is dropped.
-        fixed = np.flatnonzero(trees.required[v])
-        grown = np.flatnonzero((order.touched[v] == 2) & ~trees.required[v])
-        path = np.concatenate((fixed, grown))
-        start = local(score, v, path)
-        length = _shrink(score, v, path, len(path), len(fixed), start)[1]
-        for u in path[:length]:
-            out[u, v] = True
-    return out
+    before = np.zeros(d, np.bool_)
+    for slot in range(high + 1):
+        v = order.sequence[slot]
+        order.position[v] = slot
+        if slot >= low:
+            order.score[v] = trace(score, trees, v, before, order.touched[v])
+            fixed = np.flatnonzero(trees.required[v])
+            grown = np.flatnonzero((order.touched[v] == 2) & ~trees.required[v])
+            path = np.concatenate((fixed, grown))
+            start = local(score, v, path)
+            length = _shrink(score, v, path, len(path), len(fixed), start)[1]
+            parents[:, v] = False
+            for u in path[:length]:
+                parents[u, v] = True
+        before[v] = True
 
 
 @njit(cache=True, nogil=True)
