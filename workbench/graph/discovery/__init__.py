@@ -5,6 +5,9 @@
 
 from ...core.lazy import exports
 
-METHODS = {"pc": ".pc"}
+METHODS = {
+    "pc": ".pc",
+    "fci": ".fci",
+}
 
 __getattr__, __dir__, __all__ = exports(__name__, METHODS)

@@ -71,14 +71,14 @@ def pc(
         >>> g.kind, sorted(g.directed_edges())
         ('cpdag', [('a', 'c'), ('b', 'c')])
     """
-    _check_parameters(alpha, depth, max_tests, time_limit)
+    check_parameters(alpha, depth, max_tests, time_limit)
     with recording() as notes:
         design = prepare(data, schema, knowledge)
         graph = _on_design(design, alpha, depth, max_tests, time_limit)
     return graph.with_info(
         method="pc",
         parameters={"alpha": alpha, "depth": depth, "max_tests": max_tests},
-        explanation=_explain(design, alpha),
+        explanation=explain(design, alpha),
         rows=design.rows,
         left_out=dict(design.left_out),
         warnings=as_records(notes),
@@ -108,7 +108,8 @@ def search(
     allowed = design.knowledge.allowed(names)
     required = required_matrix(design)
     found = skeleton(test, allowed, required, np.log(alpha), limits)
-    triples, e = evidence(test, found.adjacent, allowed, limits)
+    triples, without, within = evidence(test, found.adjacent, allowed, limits)
+    e = without - within
     dag, conflicts = orient(found.adjacent, allowed, required, triples, e, found.log_p)
     graph = class_of(dag, names, design.shown)
     if design.knowledge:
@@ -160,13 +161,19 @@ def _conflict(kind: str, names: list[str]) -> str:
     if kind == "edge":
         u, v = names
         return f"{u} -- {v} dropped: with it, what is known would make a directed cycle"
+    return triple_conflict(kind == "collider", names)
+
+
+def triple_conflict(wanted: bool, names: list[str]) -> str:
+    """One sentence on a triple whose evidence for or against a collider was overruled."""
     a, b, c = names
-    if kind == "collider":
+    if wanted:
         return f"{a} -> {b} <- {c} not oriented: it contradicts stronger evidence or knowledge"
     return f"{a} -> {b} <- {c} oriented against the test: other evidence or knowledge is stronger"
 
 
-def _explain(design: Design, alpha: float) -> str:
+def explain(design: Design, alpha: float) -> str:
+    """What was searched, by which test, and why."""
     text = f"{len(design.names)} columns, {design.rows:,} rows, tests at level {alpha:g}. "
     if design.wide:
         shown = ", ".join(map(repr, design.wide[:5])) + (", ..." if len(design.wide) > 5 else "")
@@ -186,9 +193,11 @@ def _explain(design: Design, alpha: float) -> str:
     return text
 
 
-def _check_parameters(
+def check_parameters(
     alpha: float, depth: int | None, max_tests: int, time_limit: float | None
 ) -> None:
+    """Refuse levels and limits that make no sense."""
+
     def is_number(value: Any) -> bool:
         return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
