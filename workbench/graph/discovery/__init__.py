@@ -8,6 +8,7 @@ from ...core.lazy import exports
 METHODS = {
     "pc": ".pc",
     "fci": ".fci",
+    "direct_lingam": ".direct_lingam",
 }
 
 __getattr__, __dir__, __all__ = exports(__name__, METHODS)
