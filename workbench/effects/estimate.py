@@ -223,7 +223,7 @@ def _back_door(
         "assumption": chosen.assumes,
         "estimator": chosen,
         "effects": _effects(chosen, question, t0, t1),
-        "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha),
+        "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha, target),
         "overlap": chosen.overlap_,
         "refutations": refutations,
     }
@@ -268,6 +268,7 @@ def _subgroups(
     t0: Any,
     t1: Any,
     alpha: float,
+    target: str,
 ) -> pd.DataFrame:
     """Average effects by level or quartile of each modifier."""
     rows = []
@@ -279,7 +280,7 @@ def _subgroups(
         places = column.cat.codes.to_numpy()
         for place in np.unique(places):
             inside = places == place
-            found = fitted.average_effect(fitted.x_[inside], T0=t0, T1=t1)
+            found = fitted.average_effect_within(inside, T0=t0, T1=t1, target=target)
             low, high = found.interval(alpha)
             cell = str(column.cat.categories[place]) if place >= 0 else "(missing)"
             row = {"modifier": name, "value": cell, "n": int(inside.sum())}

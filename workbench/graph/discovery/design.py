@@ -20,6 +20,7 @@ from ..knowledge import Knowledge
 
 MIN_ROWS = 10
 MAX_LEVELS = 20
+_RARE = 10
 # Share of a column's variance below which it counts as a function of others.
 DETERMINED = 1e-9
 
@@ -91,6 +92,7 @@ def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None
     variables = [n for n in variables if n not in left_out]
     if not variables:
         raise DataError("no column varies", column=constant[0])
+    _tell_rare_levels(frame, variables)
     frame = frame[variables]
     if not any(f.role == "cluster" for f in given.schema):
         warn_of_repeats(frame)
@@ -189,6 +191,23 @@ def _complete_rows(frame: Any) -> Any:
         )
         frame = frame[keep]
     return frame
+
+
+def _tell_rare_levels(frame: Any, variables: list[str]) -> None:
+    rare = []
+    for name in variables:
+        if frame[name].dtype.kind not in "iuf":
+            counts = frame[name].value_counts()
+            counts = counts[counts > 0]
+            if len(counts) <= MAX_LEVELS and counts.min() < _RARE:
+                rare.append(name)
+    if rare:
+        warn(
+            "rare-levels",
+            f"{_listed(rare)} have levels in fewer than {_RARE} rows, for which the tests reject "
+            "too often: group such levels, or trust their edges less",
+            rare,
+        )
 
 
 def _is_constant(column: Any) -> bool:
