@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError, QuestionError, recording, warn
+from ..core.results import number
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
@@ -282,11 +283,18 @@ def _subgroups(
             inside = places == place
             found = fitted.average_effect_within(inside, T0=t0, T1=t1, target=target)
             low, high = found.interval(alpha)
-            cell = str(column.cat.categories[place]) if place >= 0 else "(missing)"
+            cell = _cell(column.cat.categories[place]) if place >= 0 else "(missing)"
             row = {"modifier": name, "value": cell, "n": int(inside.sum())}
             rows.append(row | {"effect": found.value, "low": low, "high": high})
     columns = ["modifier", "value", "n", "effect", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _cell(level: Any) -> str:
+    """A level, or a range of numbers, as text."""
+    if isinstance(level, pd.Interval):
+        return f"{number(level.left, 4)} to {number(level.right, 4)}"
+    return str(level)
 
 
 def _refuse_choice(question: Question, estimator: Any, target: str) -> None:
