@@ -103,7 +103,7 @@ def test_messages_go_to_stderr_and_can_be_silenced(run, files):
         (("check", "nowhere.csv"), "no file nowhere.csv"),
         (("check", "dataset:diabets"), "Did you mean 'diabetes'"),
         (("effect", "t.csv", "-t", "tretaed", "-y", "score", "-g", "g.dot"), "mean 'treated'"),
-        (("effect", "t.csv", "-t", "treated", "-y", "score"), "no graph yet"),
+        (("effect", "t.csv", "-t", "treated", "-y", "score"), "Pass --graph, or --adjust-for"),
         (("effect", "t.csv", "-t", "treated", "-y", "score", "-g", "bad.dot"), "line 1"),
         (("check", "shifted.csv"), "shifted.csv, line 3"),
         (("run", "bad.toml"), "'tabel'"),

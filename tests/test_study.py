@@ -281,3 +281,78 @@ def test_warnings_stay_with_the_answer(clinic):
     assert "missing-values" in [w.code for w in answer.warnings]
     assert "!" in repr(answer)
     assert isinstance(answer.to_frame(), pd.DataFrame)
+
+
+def test_answers_can_be_saved_and_hold_plain_values(study, tmp_path):
+    from workbench import load as load_answer
+    from workbench import save
+
+    answer = study.effect("drug", "blood_pressure", refute=False)
+    save(answer, tmp_path / "a")
+    assert load_answer(tmp_path / "a").summary() == answer.summary()
+    study.diagnose(study.df["blood_pressure"].idxmax(), "blood_pressure")
+    study.effect("age", "blood_pressure", T0=study.df["age"].median(), T1=60, refute=False)
+    study.report(tmp_path / "r.html")
+    assert "int64" not in (tmp_path / "r.html").read_text()
+
+
+def test_the_level_that_is_meant_is_named(clinic):
+    frame = clinic.frame.assign(relapse=np.where(clinic.frame["hospital_days"] > 3, "Ja", "Nein"))
+    graph = CausalGraph(
+        ["drug", "severity", "relapse"], [("severity", "drug"), ("drug", "relapse")]
+    )
+    graph = CausalGraph(graph.nodes, [*graph.edges, ("severity", "relapse")])
+    guessed = Study(frame, graph).effect("drug", "relapse", refute=False)
+    assert "probability of 'relapse' = 'Nein'" in guessed.summary()
+    assert "level-order" in [w.code for w in guessed.warnings]
+    schema = Schema.infer(frame).correct(relapse={"levels": ("Nein", "Ja")})
+    chosen = Study(frame, graph, schema).effect("drug", "relapse", refute=False)
+    assert "= 'Ja'" in chosen.summary() and chosen.value == pytest.approx(-guessed.value, rel=0.1)
+    assert "level-order" not in [w.code for w in chosen.warnings]
+
+
+def test_codes_of_arms_are_questioned():
+    r = np.random.default_rng(0)
+    arm = r.integers(1, 4, 300)
+    df = pd.DataFrame({"arm": arm, "y": np.where(arm == 2, 5.0, 0.0) + r.normal(size=300)})
+    study = Study(df)
+    doubtful = study.effect("arm", "y", adjust_for=[], T0=1, T1=2, refute=False)
+    assert "dose-or-arms" in [w.code for w in doubtful.warnings]
+    assert doubtful.verdict().startswith("Doubtful")
+    study.schema = study.schema.correct(arm={"kind": "categorical", "levels": (1, 2, 3)})
+    found = study.effect("arm", "y", adjust_for=[], refute=False)
+    assert found.value == pytest.approx(5, abs=0.5)
+    assert "other-arms" in [w.code for w in found.warnings]
+    with pytest.raises(QuestionError, match="compared with itself"):
+        study.effect("arm", "y", adjust_for=[], T0=1, T1=1, refute=False)
+
+
+def test_methods_may_be_named(chain):
+    graph, df = chain
+    study = Study(df, graph)
+    assert study.diagnose([0], "harm", method="NSigma").how()["method"] == "NSigma"
+    plan = study.recourse("harm > 5", target="harm < 5", method="growingspheres")
+    assert plan.how()["method"].startswith("GrowingSpheres")
+    for room, ask in (
+        ("recourse", lambda: study.recourse([0], target="harm < 5", method="Wachtr")),
+        ("diagnosis", lambda: study.diagnose([0], "harm", method="nsgma")),
+    ):
+        with pytest.raises(ValueError, match=f"not a method of {room}.*Did you mean"):
+            ask()
+
+
+def test_a_new_schema_means_a_new_model(chain):
+    graph, df = chain
+    study = Study(df, graph)
+    first = study.scm()
+    assert study.scm() is first
+    study.schema = study.schema.correct(dose={"unit": "mg"})
+    assert study.scm() is not first
+
+
+def test_warnings_on_the_way_reach_the_answer(clinic):
+    study = Study(clinic.frame, clinic.graph, clinic.schema)
+    plan = study.recourse([34], target="blood_pressure < 140")
+    again = study.recourse([34], target="blood_pressure < 140")
+    codes = [w.code for w in plan.warnings]
+    assert "count-noise" in codes and codes == [w.code for w in again.warnings]

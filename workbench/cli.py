@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from . import __version__
-from .core.errors import CausalWarning, WorkbenchError
+from .core.errors import CausalWarning, QuestionError, WorkbenchError
+from .core.results import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .study import Study
 
 app = typer.Typer(
-    help=__doc__.split("\n")[0].replace("`", ""),
+    help="From a table to a decision: which graph, which effect, what to do about it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -181,17 +182,30 @@ def effect(
     target: Annotated[str, typer.Option(help="ATE or ATT.")] = "ATE",
     estimator: Annotated[str | None, typer.Option(help="By name.")] = None,
     refute: Annotated[bool, typer.Option(help="Try to refute the number.")] = True,
+    T0: Annotated[str | None, typer.Option("--T0", help="Compare with this value.")] = None,
+    T1: Annotated[str | None, typer.Option("--T1", help="The value to compare.")] = None,
+    modifier: Annotated[
+        list[str] | None, typer.Option(help="By which the effect may differ; repeat it.")
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Column of rows that belong together.")
     ] = None,
 ) -> int:
     """Estimate an average effect with its interval and its conditions."""
     study = _study(table, graph, options.seed, cluster)
+    if not study.has_graph and adjust_for is None:
+        raise QuestionError(
+            "an effect needs a graph or columns to adjust for",
+            advice="Pass --graph, or --adjust-for once per column.",
+        )
     found = study.effect(
         treatment,
         outcome,
         adjust_for=adjust_for,
         target=target,
+        T0=_value(T0),
+        T1=_value(T1),
+        modifiers=modifier or (),
         estimator=estimator,
         refute=refute,
     )
@@ -330,6 +344,15 @@ def _label(text: str) -> Any:
     return int(text) if text.removeprefix("-").isdigit() else text
 
 
+def _value(text: str | None) -> Any:
+    """A value given as text: a number if it reads like one."""
+    try:
+        number = float(text)
+    except (TypeError, ValueError):
+        return text
+    return int(number) if number.is_integer() else number
+
+
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return json.loads(frame.to_json(orient="records", date_format="iso", default_handler=str))
 
@@ -353,7 +376,7 @@ def _print(result: Result, options: Options, index: bool = True) -> None:
     lines = [result.summary(), result.verdict()]
     frame = result.glance()
     if len(frame):
-        lines.append(frame.to_string(index=index, max_colwidth=90))
+        lines.append(frame.to_string(index=index, max_colwidth=90, float_format=number, na_rep=""))
     _write("\n".join(line for line in lines if line), options)
 
 

@@ -37,6 +37,7 @@ def demonstrate(
         raise FileExistsError(f"{path} exists; pass force=True to replace it")
     data = load("diabetes")
     study = Study(data.frame, schema=data.schema, random_state=seed)
+    study.source = "dataset:diabetes"
     say(study.check().summary())
     say("Learning the graph, and how stable it is ...")
     study.discover(knowledge=data.knowledge, n_boot=100)

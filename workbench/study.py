@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .core.errors import (
+    CausalWarning,
     DataError,
     GraphError,
     IdentificationError,
@@ -21,7 +22,7 @@ from .core.errors import (
     warn,
 )
 from .core.seeding import Seed, integer, sequence, spawn
-from .study_rows import as_plain, choose_rows, is_label, read_target
+from .study_rows import as_plain, choose_rows, is_label, named_method, read_target
 from .tables.gate import table
 from .tables.schema import Schema
 
@@ -87,6 +88,12 @@ class Study:
         if not len(df) or not len(df.columns) or not df.columns.map(str).is_unique:
             table(df)  # raises, naming what is wrong
         self.df = df.copy().set_axis([str(c) for c in df.columns], axis=1)
+        if schema is not None and not isinstance(schema, Schema):
+            raise DataError(
+                "schema must be a Schema",
+                value=type(schema).__name__,
+                advice="Use Schema.infer(df).correct({'column': {'kind': 'categorical'}}).",
+            )
         self.schema = schema or Schema.infer(self.df)
         for name in self.schema.names:
             if name not in self.df.columns:
@@ -100,7 +107,8 @@ class Study:
         self.ensemble: GraphEnsemble | None = None
         self.knowledge: Knowledge | None = None
         self.answers: list[Answer] = []
-        self._models: dict[CausalGraph, StructuralCausalModel] = {}
+        self.source: str | None = None  # where the table lies, for the memo's study file
+        self._models: dict[tuple[CausalGraph, Schema], StructuralCausalModel] = {}
         self._graph: CausalGraph | None = None
         if graph is not None:
             self.graph = graph
@@ -168,19 +176,19 @@ class Study:
         from .graph.bootstrap import bootstrap
         from .graph.discover import discover
 
-        search_seed, boot_seed = spawn(self.random_state, 2)
+        if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 0:
+            raise ParameterError("must be 0 or more", column="n_boot", value=n_boot)
         common = {"knowledge": knowledge, "schema": self.schema, **parameters}
-        graph = discover(self.df, method, random_state=search_seed, **common)
-        self.graph, self.knowledge = graph, knowledge
+        graph = discover(self.df, method, random_state=self._seed("search"), **common)
+        ensemble = None
         if n_boot:
-            self.ensemble = bootstrap(
-                self.df,
-                method,
-                n_boot=n_boot,
-                random_state=boot_seed,
-                n_jobs=n_jobs,
-                **common,
+            seed = self._seed("bootstrap")
+            ensemble = bootstrap(
+                self.df, method, n_boot=n_boot, random_state=seed, n_jobs=n_jobs, **common
             )
+        # Only now: an interrupted search leaves the study as it was.
+        self.graph = graph
+        self.ensemble, self.knowledge = ensemble, knowledge
         self._keep("discover", graph, method=method, n_boot=n_boot, **parameters)
         return graph
 
@@ -221,7 +229,8 @@ class Study:
             estimator: Name or instance (``workbench.effects.catalogue()``); AIPW for arms and
                 LinearDML for doses by default.
             modifiers: Columns by which the effect may differ.
-            T0, T1: The contrast T1 against T0.
+            T0, T1: The contrast T1 against T0. By default the first two arms; of a dose 0 and
+                1 if both lie in its range, else its quartiles.
             target: ``"ATE"`` (everybody) or ``"ATT"`` (those who received T1).
             alpha: One minus the confidence level.
             over: ``"graphs"`` asks every DAG of the class or ensemble; done anyhow where the
@@ -269,8 +278,7 @@ class Study:
                 found = estimate(
                     self.df, columns, treatment=treatment, outcome=outcome, refute=refute, **options
                 )
-            found = replace(found, warnings=tuple(notes))
-            return self._keep("effect", found, adjust_for=columns, **said)
+            return self._keep("effect", _with(found, notes), adjust_for=columns, **said)
         estimand = None if over else self.identify(treatment, outcome)
         if estimand is not None and not estimand.ambiguous:
             if not estimand.is_identified:
@@ -284,10 +292,10 @@ class Study:
             )
         from .effects.over_graphs import effects_over_graphs
 
-        found = effects_over_graphs(
-            self.df, self._dags(over == "graphs"), treatment, outcome, **options
-        )
-        return self._keep("effect", found, over=over, **said)
+        with recording() as notes:
+            dags = self._dags(over == "graphs")
+            found = effects_over_graphs(self.df, dags, treatment, outcome, **options)
+        return self._keep("effect", _with(found, notes), over=over, **said)
 
     # -- plans -------------------------------------------------------------------------------
 
@@ -306,7 +314,7 @@ class Study:
         *,
         target: Any,
         model: Any = None,
-        method: RecourseMethod | None = None,
+        method: RecourseMethod | str | None = None,
         **problem: Any,
     ) -> Recommendations:
         """The smallest changes that bring people across a threshold.
@@ -321,7 +329,8 @@ class Study:
             target: In the world a condition on the outcome, ``"progression < 150"``; for a model
                 see :class:`~workbench.recourse.RecourseProblem` (its default is None).
             model: A fitted model whose decision is to change.
-            method: How to search; exact where the structure permits, else a search.
+            method: How to search, an instance or a name in ``workbench.recourse``; exact where
+                the structure permits, else a search.
             **problem: Further arguments of :class:`~workbench.recourse.RecourseProblem`.
 
         Returns:
@@ -332,23 +341,25 @@ class Study:
         from .recourse.problem import RecourseProblem
 
         people = choose_rows(self.df, rows)
+        method = named_method(method, "recourse")
         common = {"schema": self.schema.select(self._variables()), "data": self.df, **problem}
-        if model is not None:
-            problems = [(RecourseProblem(model, target=target, **common), 1.0)]
-            said = {"model": type(model).__name__, "target": target}
-        else:
-            outcome, side = read_target(target, self.df.columns)
-            common["schema"] = self.schema
-            problems = [
-                (RecourseProblem.in_world(self._fitted(dag), outcome, **side, **common), weight)
-                for dag, weight in self._dags()
-            ]
-            said = {"target": str(target)}
-        found = recommend_over_graphs(problems, people, method)
+        with recording() as notes:
+            if model is not None:
+                problems = [(RecourseProblem(model, target=target, **common), 1.0)]
+                said = {"model": type(model).__name__, "target": target}
+            else:
+                outcome, side = read_target(target, self.df)
+                common["schema"] = self.schema
+                problems = [
+                    (RecourseProblem.in_world(self._fitted(dag), outcome, **side, **common), weight)
+                    for dag, weight in self._dags()
+                ]
+                said = {"target": str(target)}
+            found = _with(recommend_over_graphs(problems, people, method), notes)
         if isinstance(rows, str):
             said["rows"] = rows
         elif not isinstance(rows, pd.DataFrame):
-            said["rows"] = list(rows)
+            said["rows"] = as_plain(rows)
         return self._keep("recourse", found, **said)
 
     # -- diagnosis ---------------------------------------------------------------------------
@@ -358,7 +369,7 @@ class Study:
         window: pd.DataFrame | str | Hashable | Sequence[Hashable],
         target: str,
         *,
-        method: Diagnoser | None = None,
+        method: Diagnoser | str | None = None,
     ) -> Ranking:
         """Which columns are to blame for an unusual value of ``target``.
 
@@ -366,7 +377,8 @@ class Study:
             window: The unusual rows: a table of their own, or a label, labels or a condition on
                 the study's rows, which are then left out of what counts as usual.
             target: The column that is unusual.
-            method: A diagnosis method; counterfactual attribution by default.
+            method: A diagnosis method, an instance or a name in ``workbench.diagnosis``;
+                counterfactual attribution by default.
 
         Returns:
             A ranking; where the graph is a class of DAGs, over all of them.
@@ -382,17 +394,19 @@ class Study:
             labels = [window] if is_label(window, self.df) else window
             odd = choose_rows(self.df, labels)
             usual = self.df.drop(index=odd.index)
-        method = method or CounterfactualAttribution(random_state=integer(self._seed("diagnose")))
+        method = named_method(method, "diagnosis")
+        method = method or CounterfactualAttribution(random_state=self._seed("diagnose"))
         incident = Incident(odd, target)
         nodes = [n for n in self.graph.observed if n in usual.columns]
         rankings = []
-        for dag, weight in self._dags():
-            system = System(dag, usual[nodes], schema=self.schema.select(nodes))
-            rankings.append(
-                (type(method)(**method.get_params()).fit(system).rank(incident), weight)
-            )
+        with recording() as notes:
+            for dag, weight in self._dags():
+                system = System(dag, usual[nodes], schema=self.schema.select(nodes))
+                solver = type(method)(**method.get_params(deep=False)).fit(system)
+                rankings.append((solver.rank(incident), weight))
+            found = _with(rank_over_graphs(rankings), notes)
         said = {} if isinstance(window, pd.DataFrame) else {"rows": as_plain(window)}
-        return self._keep("diagnose", rank_over_graphs(rankings), target=target, **said)
+        return self._keep("diagnose", found, target=target, **said)
 
     # -- report ------------------------------------------------------------------------------
 
@@ -446,13 +460,14 @@ class Study:
     # -- inside ------------------------------------------------------------------------------
 
     def _keep(self, kind: str, result: Any, **asked: Any) -> Any:
-        self.answers.append(Answer(kind, result, {k: v for k, v in asked.items() if v is not None}))
+        said = {k: as_plain(v) for k, v in asked.items() if v is not None}
+        self.answers.append(Answer(kind, result, said))
         return result
 
-    def _seed(self, kind: str) -> np.random.SeedSequence:
+    def _seed(self, kind: str) -> int:
         """One seed per kind of question, whatever was asked before."""
-        kinds = ("effect", "scm", "recourse", "diagnose")
-        return spawn(self.random_state, 2 + len(kinds))[2 + kinds.index(kind)]
+        kinds = ("search", "bootstrap", "effect", "scm", "diagnose")
+        return integer(spawn(self.random_state, len(kinds))[kinds.index(kind)])
 
     def _consequences(self, treatment: str, columns: Iterable[str]) -> list[str]:
         """The columns that follow from the treatment in the graph, if there is one."""
@@ -478,12 +493,25 @@ class Study:
         return [(dag, 1 / len(found)) for dag in found]
 
     def _fitted(self, dag: CausalGraph) -> StructuralCausalModel:
-        if dag not in self._models:
+        key = dag, self.schema
+        if key not in self._models:
             from .scm.model import StructuralCausalModel
 
             model = StructuralCausalModel(dag, schema=self.schema, random_state=self._seed("scm"))
-            self._models[dag] = model.fit(self.df)
-        return self._models[dag]
+            self._models[key] = model.fit(self.df)
+        for note in self._models[key].warnings_:  # whoever asks again is told again
+            warn(note.code, note.message, note.columns)
+        return self._models[key]
+
+    def __repr__(self) -> str:
+        graph = repr(self._graph) if self.has_graph else "no graph yet"
+        rows, columns = self.df.shape
+        return f"Study({rows:,} rows, {columns} columns; {graph}; {len(self.answers)} answers)"
+
+
+def _with(result: Any, notes: Sequence[CausalWarning]) -> Any:
+    """The result with everything attached that was noticed on the way."""
+    return replace(result, warnings=tuple(dict.fromkeys((*result.warnings, *notes))))
 
 
 class Answer:

@@ -81,6 +81,7 @@ def run(path: str | Path, force: bool = False, report: bool = True) -> tuple[Stu
     for kind in _QUESTIONS:
         for question in plan.get(kind, []):
             _ask(study, kind, dict(question), path)
+    study.source = str(plan["table"])
     if report and "report" in plan:
         study.report(path.parent / plan["report"], plan.get("title"), force)
     return study, plan.get("title")
@@ -114,10 +115,11 @@ def to_text(study: Study, table: str, beside: Path | None = None) -> str:
         known = {k: getattr(study.knowledge, k) for k in _KNOWLEDGE}
         lines += ["", "[knowledge]", *(f"{k} = {_toml(v)}" for k, v in known.items() if v)]
     for answer in study.answers:
-        asked = {k: v for k, v in answer.asked.items() if _is_plain(v) and v not in ((), None)}
+        given = {k: v for k, v in answer.asked.items() if v not in ((), [], None)}
+        asked = {k: v for k, v in given.items() if _is_plain(v)}
         lines += ["", "[discover]" if answer.kind == "discover" else f"[[{answer.kind}]]"]
         lines += [f"{k} = {_toml(v)}" for k, v in asked.items()]
-        lost = [k for k in answer.asked if k not in asked and answer.asked[k] not in ((), None)]
+        lost = [k for k in given if k not in asked]
         if lost:
             lines.append(f"# given in Python and not repeated here: {', '.join(lost)}")
     return "\n".join(lines) + "\n"

@@ -70,7 +70,10 @@ def _graph(study: Study) -> Section:
     lead = "Learned from the table" if learned else "Drawn by the user"
     weights = None
     if ensemble is not None:
-        lead += f"; the width of a line is the share of {ensemble.info['n_boot']} resamples with it"
+        lead += (
+            f"; the number on a line is the share of {ensemble.info['n_boot']} resamples in which "
+            "the two are joined, in either direction"
+        )
         weights = {
             (u, v): ensemble.edge_confidence(u, v, "any")
             for u, v, *_ in graph.edges
@@ -174,7 +177,7 @@ def _diagnosis(answer: Answer, study: Study) -> list[Card]:
         Card.of(
             f"{result.target} at row {result.row}",
             result,
-            draw=result.plot,
+            draw=result.plot if result.status == "found" else None,
             size=(6.4, 1.2 + 0.32 * min(bars, 15)),
             rows=8,
         )
@@ -187,7 +190,7 @@ def _reproduce(study: Study) -> dict[str, str]:
         "hash of the table": data_hash(study.df),
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
-    return {**found, "study file": to_text(study, "table.csv")}
+    return {**found, "study file": to_text(study, study.source or "table.csv")}
 
 
 def _versions() -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .core.errors import QuestionError, did_you_mean
+from .core.errors import ParameterError, QuestionError, did_you_mean
 from .tables import condition
 
 
@@ -25,7 +26,9 @@ def choose_rows(df: pd.DataFrame, rows: Any) -> pd.DataFrame:
         if not len(chosen):
             raise QuestionError("no row fulfils the condition", value=rows)
         return chosen
-    labels = list(rows)
+    if not isinstance(rows, Iterable):
+        rows = [rows]
+    labels = np.asarray(rows).tolist() if isinstance(rows, np.ndarray) else list(rows)
     if len(labels) == len(df) and all(isinstance(v, bool | np.bool_) for v in labels):
         return df[np.asarray(labels, dtype=bool)]
     for label in labels:
@@ -38,32 +41,60 @@ def choose_rows(df: pd.DataFrame, rows: Any) -> pd.DataFrame:
     return df.loc[labels]
 
 
-def read_target(target: Any, columns: Iterable[str]) -> tuple[str, dict[str, float]]:
+def read_target(target: Any, df: pd.DataFrame) -> tuple[str, dict[str, float]]:
     """``"progression < 150"`` -> ("progression", {"below": 150.0}).
 
     Raises:
-        QuestionError: Not one condition that orders a column by a number.
+        QuestionError: Not one condition that orders a column of numbers by a number.
     """
     if not isinstance(target, str):
         raise QuestionError(
             "the target in the world is a condition, e.g. 'progression < 150'", value=target
         )
-    parts = condition.parse(target, columns)
+    parts = condition.parse(target, df.columns)
+    name = parts[0].column
+    if not pd.api.types.is_numeric_dtype(df[name].dtype):
+        raise QuestionError(
+            "has levels; a plan in the world needs a number to move",
+            column=name,
+            advice="Code it as 0 and 1, or ask about a model's decision with model=.",
+        )
     if len(parts) != 1 or parts[0].operator not in ("<", "<=", ">", ">="):
         raise QuestionError("the target must be one condition with <, <=, > or >=", value=target)
     if isinstance(parts[0].value, bool | str):
         raise QuestionError("the target's threshold must be a number", value=target)
     side = "below" if parts[0].operator.startswith("<") else "above"
-    return parts[0].column, {side: float(parts[0].value)}
+    return name, {side: float(parts[0].value)}
+
+
+def named_method(method: Any, room: str) -> Any:
+    """A method given by the name of its class, as an instance with its defaults."""
+    if not isinstance(method, str):
+        return method
+    package = import_module(f"workbench.{room}")
+    classes = {n: getattr(package, n) for n in package.__all__}
+    known = {n.casefold(): n for n, c in classes.items() if hasattr(c, "get_params")}
+    known = {k: n for k, n in known.items() if n not in ("Diagnoser", "RecourseMethod")}
+    name = known.get(method.casefold())
+    if name is None:
+        raise ParameterError(
+            f"is not a method of {room}",
+            column="method",
+            value=method,
+            advice=did_you_mean(method, known.values()),
+        )
+    return getattr(package, name)()
 
 
 def is_label(window: Any, df: pd.DataFrame) -> bool:
     """Whether a window is the label of one row."""
-    return pd.api.types.is_hashable(window) and window in df.index
+    return pd.api.types.is_hashable(window) and window in df.index and not isinstance(window, bool)
 
 
-def as_plain(window: Any) -> Any:
-    """Labels as a list, as a study file holds them."""
-    if isinstance(window, str) or not isinstance(window, Iterable):
-        return window
-    return list(window)
+def as_plain(value: Any) -> Any:
+    """A value as a study file holds it: numpy's scalars and containers become plain ones."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | set | np.ndarray | pd.Index | pd.Series):
+        return [as_plain(v) for v in value]
+    return value

@@ -74,6 +74,12 @@ def test_fill_in_constants_that_give_the_outcome_away_are_found(clean):
     assert ("a", "leak") not in codes(fair, outcome="sick")
 
 
+def test_a_gap_that_gives_the_outcome_away_is_found(clean):
+    emptied = clean.assign(a=clean["a"].where((clean["sick"] == 0) | (clean.index % 3 > 0)))
+    report = check_table(emptied, outcome="sick")
+    assert any(f.code == "leak" and "empty cell" in f.message for f in report.findings)
+
+
 def test_leaks_are_rarely_imagined():
     found = 0
     for seed in range(50):

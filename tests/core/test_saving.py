@@ -142,8 +142,11 @@ def test_damage_is_recognised(tmp_path):
     (content / "arrays.safetensors").write_bytes(original[:50])
     with pytest.raises(SavedStateError, match="arrays.safetensors.*truncated or was altered"):
         load(tmp_path / "s")
-    with pytest.raises(SavedStateError, match="no complete saved state"):
+    with pytest.raises(SavedStateError, match="no folder.*nowhere"):
         load(tmp_path / "nowhere")
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(SavedStateError, match="no complete saved state"):
+        load(tmp_path / "bare")
 
 
 def test_newer_and_foreign_manifests_are_recognised(tmp_path):

@@ -14,10 +14,10 @@ from ..core.results import Result, number
 from ..core.saving import saveable
 from ..tables.gate import table
 from ..tables.schema import Schema
+from ..tables.sentinels import fill_ins
 from .leaks import leaks
 
 _SEVERITIES = ("refused", "doubtful", "note")
-_SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
 
 
 @saveable
@@ -121,6 +121,7 @@ def check_table(
         findings += _look_at(clean[name], kinds[name])
     findings += _ids(df, schema)
     findings += _copies(clean, kinds)
+    findings += _determined(clean, kinds)
     findings += _leaks(df, clean, kinds, outcome)
     if len(df) < 10 * len(df.columns):
         message = f"{len(df)} rows for {len(df.columns)} columns: few for any estimate"
@@ -207,20 +208,12 @@ def _look_at_levels(column: pd.Series, name: str, counts: pd.Series) -> Iterator
 
 
 def _look_at_numbers(values: np.ndarray, name: str) -> Iterator[Finding]:
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) < 3:
+    if len(np.unique(values)) < 3:
         return
-    for code in _SENTINELS:
-        at = np.searchsorted(distinct, code)
-        if at < len(distinct) and distinct[at] == code and counts[at] > 1:
-            others = distinct[distinct != code]
-            width = np.ptp(others) or 1.0
-            far = code < others.min() - width / 4 or code > others.max() + width / 2
-            odd_sign = code < 0 <= others.min()
-            if far or odd_sign:
-                message = f"{number(code)} appears {counts[at]:,} times away from the other values"
-                advice = "If it stands for a gap, make it one."
-                yield Finding("doubtful", "sentinel", name, message, advice)
+    for code, times, _ in fill_ins(values):
+        message = f"{number(code)} appears {times:,} times away from the other values"
+        advice = "If it stands for a gap, make it one."
+        yield Finding("doubtful", "sentinel", name, message, advice)
     spread = values.std()
     if spread and abs(values.mean()) > 1e7 * spread:
         message = f"varies by {number(spread)} around {number(values.mean())}"
@@ -242,6 +235,24 @@ def _ids(df: pd.DataFrame, schema: Schema) -> Iterator[Finding]:
             message = f"{column.nunique():,} units in {len(column):,} rows: rows of a unit depend"
             advice = f"Set role='cluster' for {feature.name!r}."
             yield Finding("doubtful", "repeated-id", feature.name, message, advice)
+
+
+def _determined(clean: dict[str, pd.Series], kinds: dict[str, Any]) -> Iterator[Finding]:
+    """Numbers that the other numbers all but fix: their separate effects can't be told apart."""
+    names = [n for n, f in kinds.items() if f.is_numeric and f.role is None]
+    columns = [clean[n].fillna(clean[n].mean()).to_numpy(dtype=float) for n in names]
+    kept = [i for i, c in enumerate(columns) if np.isfinite(c).all() and np.ptp(c) > 0]
+    if len(kept) < 3 or len(columns[0]) < 3 * len(kept):
+        return
+    names, values = [names[i] for i in kept], np.column_stack([columns[i] for i in kept])
+    correlation = np.corrcoef(values, rowvar=False)
+    if np.linalg.eigvalsh(correlation)[0] < 1e-10:
+        return  # exact copies and sums, which are told one by one
+    explained = 1 - 1 / np.diag(np.linalg.inv(correlation))
+    for i in np.flatnonzero(explained > 0.98):
+        message = f"the other numbers explain {explained[i]:.1%} of its variance"
+        advice = "Effects of such columns can't be told apart; keep one of each family."
+        yield Finding("note", "determined", names[i], message, advice)
 
 
 def _copies(clean: dict[str, pd.Series], kinds: dict[str, Any]) -> Iterator[Finding]:

@@ -232,7 +232,11 @@ def did_you_mean(name: Any, known: Iterable[Any]) -> str:
         "Did you mean 'age'?"
     """
     known = [str(k) for k in known]
+    folded = {k.casefold(): k for k in reversed(known)}
     close = get_close_matches(str(name), known, n=2, cutoff=0.6)
+    if not close:  # capitals apart, it may be close
+        found = get_close_matches(str(name).casefold(), folded, n=2, cutoff=0.6)
+        close = [folded[k] for k in found]
     if close:
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
     if not known:

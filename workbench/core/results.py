@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +90,12 @@ def number(value: float, digits: int = 3) -> str:
     if value in (float("inf"), float("-inf")):
         return "∞" if value > 0 else "-∞"
     size = abs(value)
-    if size >= 100:
-        return f"{value:,.0f}" if size < 1e9 else f"{value:.{digits}g}"
-    if size == 0 or size < 1e-4:
-        return f"{value:.{digits}g}"
-    return f"{value:.{digits}g}" if "e" not in f"{value:.{digits}g}" else f"{value:,.4f}"
+    if 1 <= size < 1e9:
+        decimals = max(digits - 1 - math.floor(math.log10(size)), 0)
+        text = f"{value:,.{decimals}f}"
+        return text.rstrip("0").rstrip(".") if decimals else text
+    text = f"{value:.{digits}g}"
+    return f"{value:,.4f}" if "e" in text and 1e-4 <= size < 1 else text
 
 
 def interval(low: float, high: float) -> str:

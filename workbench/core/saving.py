@@ -118,6 +118,11 @@ def load(path: str | Path, **context: Any) -> Any:
         SavedStateError: Missing, truncated or altered, or written by a newer version.
     """
     path = Path(path)
+    if not path.exists():
+        raise SavedStateError(
+            f"there is no folder {path}",
+            advice="Data sets are loaded with workbench.datasets.load.",
+        )
     try:
         manifest = json.loads(_read(path / "manifest.json"))
     except (OSError, ValueError) as error:

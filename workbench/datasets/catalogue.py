@@ -39,6 +39,10 @@ class Dataset:
     graph: CausalGraph | None = None
     truth: dict[str, float] | None = None
 
+    def __repr__(self) -> str:
+        rows, columns = self.frame.shape
+        return f"Dataset({self.name!r}: {rows:,} rows, {columns} columns; {self.source})"
+
 
 def load(name: str) -> Dataset:
     """Load a data set by name.
@@ -51,7 +55,9 @@ def load(name: str) -> Dataset:
         (442, 11)
     """
     if name not in _MAKERS:
-        raise QuestionError("is not a data set", column=name, advice=did_you_mean(name, _MAKERS))
+        raise QuestionError(
+            "there is no data set of this name", value=name, advice=did_you_mean(name, _MAKERS)
+        )
     return _MAKERS[name][0]()
 
 

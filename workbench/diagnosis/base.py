@@ -204,12 +204,17 @@ def leaders(case: Case) -> np.ndarray:
     )
 
 
+def shown_row(row: Any) -> str:
+    """A row's label as a person writes it."""
+    return repr(row.item() if isinstance(row, np.generic) else row)
+
+
 def _found(case: Case, row: Any, table: pd.DataFrame, unit: str) -> str:
     best = table.iloc[0]
     blamed = int(table["blamed"].sum())
     more = f", before {blamed - 1} more" if blamed > 1 else ""
     return (
-        f"{table.index[0]!r} is most to blame for {case.target!r} at row {row!r} "
+        f"{table.index[0]!r} is most to blame for {case.target!r} at row {shown_row(row)} "
         f"({case.describe(case.target)}): score {with_error(best['score'], best['se'])} {unit}"
         f"{more}."
     )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..tables import gate
 from ..tables.schema import Feature, Schema
+from ..tables.sentinels import warn_of_fill_ins
 
 MIN_ROWS = 10
 
@@ -21,7 +22,7 @@ def as_numbers(
     features = [f for n in names if (f := _meaning(frame[n], n, schema)) is not None]
     table = gate.table(
         frame,
-        schema=Schema(features),
+        schema=Schema(features, None if schema is None else schema.reasons),
         columns=list(names),
         what="fault-free rows",
         min_rows=MIN_ROWS,
@@ -39,6 +40,9 @@ def as_numbers(
             n = int(np.isfinite(codes[name]).sum())
             if n < MIN_ROWS:
                 unusable[name] = f"only {gate.count(n, 'value')}" if n else "no value in any row"
+    measured = {n: pd.Series(x, table.frame.index) for n, x in codes.items() if n not in unusable}
+    gate.warn_of_lone_values(measured)
+    warn_of_fill_ins(measured)
     return codes, {f.name: f for f in table.schema}, unusable
 
 
@@ -98,7 +102,10 @@ def _meaning(column: pd.Series, name: str, schema: Schema | None) -> Feature | N
 def with_guesses(frame: pd.DataFrame, schema: Schema | None) -> Schema:
     """The schema, with guesses for the columns that it doesn't mention."""
     known = schema if schema is not None else Schema([])
-    return Schema([known[f.name] if f.name in known else f for f in Schema.infer(frame)])
+    guessed = Schema.infer(frame)
+    features = [known[f.name] if f.name in known else f for f in guessed]
+    kept = {n: why for n, why in guessed.reasons.items() if n not in known}
+    return Schema(features, {**kept, **known.reasons})
 
 
 def _is_number(column: pd.Series) -> bool:

@@ -97,7 +97,8 @@ def make(name: str, **params: Any) -> EffectEstimator:
         if entry.name == name:
             return entry.cls().set_params(**params)
     raise ParameterError(
-        "is not an effect estimator",
-        column=str(name),
+        "is not the name of one",
+        column="estimator",
+        value=str(name),
         advice=did_you_mean(name, [e.name for e in ENTRIES]),
     )

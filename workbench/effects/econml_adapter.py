@@ -90,8 +90,9 @@ class EconmlAdapter(EffectEstimator):
             self.columns_ = independent(encoded, self.encoder_.columns_, "effect modifiers X")
         self.nuisance_columns_ = None
         if data.w is not None:
-            self.nuisance_columns_ = Encoder(max_levels=50).fit_transform(data.w)
-        elif data.x is None or not len(self.columns_):
+            encoded = Encoder(max_levels=50).fit_transform(data.w)
+            self.nuisance_columns_ = encoded if encoded.shape[1] else None
+        if self.nuisance_columns_ is None and (data.x is None or not len(self.columns_)):
             # econml wants a column: one that says nothing leaves a comparison of means.
             self.nuisance_columns_ = np.zeros((len(data), 1))
 

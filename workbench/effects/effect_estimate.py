@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .base import EffectEstimator
 
-_DOUBTS = ("weak-instrument", "extrapolation", "post-treatment")
+_DOUBTS = ("weak-instrument", "extrapolation", "post-treatment", "dose-or-arms", "empty-level")
 TARGETS = {
     "ATE": "average effect",
     "ATT": "average effect on the treated",
@@ -35,6 +35,7 @@ class EffectEstimate(Result):
 
     Attributes:
         treatment, outcome: The question.
+        outcome_level: The level of a two-level outcome whose probability is meant, else None.
         value, se, low, high: The effect, its standard error and its 1 - ``alpha`` interval, in
             units of the outcome; NaN where the estimator has none.
         target: ``"ATE"``, ``"ATT"`` or ``"LATE"`` (instruments).
@@ -81,6 +82,7 @@ class EffectEstimate(Result):
     refutations: Refutations | None
     estimator: EffectEstimator | None
     seconds: float
+    outcome_level: Any = None
     warnings: tuple[CausalWarning, ...] = ()
 
     @property
@@ -100,11 +102,12 @@ class EffectEstimate(Result):
 
     @property
     def hidden_confounding(self) -> HiddenConfounding | None:
-        """How strong a hidden confounder must be; None where that has no meaning (instruments,
-        no standard error)."""
-        if self.target == "LATE" or not self.se > 0:
+        """How strong a hidden confounder must be; None for front-door and instrument estimates,
+        and without a standard error."""
+        if self.overlap is None or not self.se > 0:  # overlap: back-door estimates only
             return None
-        return robustness(self.value, self.se, self.n, self.alpha)
+        arms = bool(self.arm_sizes)
+        return robustness(self.value, self.se, self.n, self.alpha, arms=arms)
 
     def contrast(self) -> str:
         """The contrast as text, with the treatment's unit."""
@@ -121,8 +124,13 @@ class EffectEstimate(Result):
         )
         return (
             f"The {TARGETS[self.target]} of {self.treatment!r} ({self.contrast()}) on "
-            f"{self.outcome!r} is {number(self.value)}{unit} ({span}; {self.n:,} rows)."
+            f"{self._meant()} is {number(self.value)}{unit} ({span}; {self.n:,} rows)."
         )
+
+    def _meant(self) -> str:
+        if self.outcome_level is None:
+            return repr(self.outcome)
+        return f"the probability of {self.outcome!r} = {self.outcome_level!r}"
 
     def verdict(self) -> str:
         if self.overlap is not None and self.overlap.grade == "none":

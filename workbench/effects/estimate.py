@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError, QuestionError, recording, warn
+from ..core.results import number
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
@@ -17,7 +18,7 @@ from ..tables.schema import Schema
 from .base import EffectEstimator, Estimate
 from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
-from .question import Question, question_data, structure_of, unit_of
+from .question import Question, outcome_level, question_data, structure_of, unit_of, warn_if_arms
 
 DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES = "AIPW", "LinearDML"
 
@@ -84,6 +85,8 @@ def estimate(
         checked = table(rows, schema=schema, columns=question.columns(), min_rows=10)
         rows = rows.loc[checked.frame.index]
         structure = structure_of(rows, schema, groups, sample_weight)
+        level = outcome_level(checked, schema, question.outcome)
+        warn_if_arms(checked, schema, question.treatment)
         if question.method in ("back-door", "no effect"):
             answer = _back_door(
                 checked, question, estimator, structure, (T0, T1), target, refute, simulations,
@@ -101,6 +104,7 @@ def estimate(
     return EffectEstimate(
         treatment=question.treatment,
         outcome=question.outcome,
+        outcome_level=level,
         value=answer["found"].value,
         se=answer["found"].se,
         low=float(low),
@@ -137,8 +141,22 @@ def _check_options(target: str, alpha: float) -> None:
 
 
 def _contrast(data: EffectData, T0: Any, T1: Any) -> tuple[Any, Any]:
+    if T0 is not None and T0 == T1:
+        raise QuestionError(
+            "is compared with itself", column=data.t_name, value=T0, advice="Give two values."
+        )
     if data.arms is not None:
-        return (data.arms[0] if T0 is None else T0), (data.arms[1] if T1 is None else T1)
+        t0 = data.arms[0] if T0 is None else T0
+        t1 = next(a for a in data.arms if a != t0) if T1 is None else T1
+        others = [a for a in data.arms if a not in (t0, t1)]
+        if others and (T0 is None or T1 is None):
+            warn(
+                "other-arms",
+                f"{', '.join(map(repr, others))} of {data.t_name!r} are not part of this "
+                "contrast; ask for others with T0 and T1",
+                [data.t_name],
+            )
+        return t0, t1
     low, high = float(data.t.min()), float(data.t.max())
     if low <= 0 and high >= 1:
         defaults = (0.0, 1.0)
@@ -206,7 +224,7 @@ def _back_door(
         "assumption": chosen.assumes,
         "estimator": chosen,
         "effects": _effects(chosen, question, t0, t1),
-        "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha),
+        "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha, target),
         "overlap": chosen.overlap_,
         "refutations": refutations,
     }
@@ -251,6 +269,7 @@ def _subgroups(
     t0: Any,
     t1: Any,
     alpha: float,
+    target: str,
 ) -> pd.DataFrame:
     """Average effects by level or quartile of each modifier."""
     rows = []
@@ -262,13 +281,20 @@ def _subgroups(
         places = column.cat.codes.to_numpy()
         for place in np.unique(places):
             inside = places == place
-            found = fitted.average_effect(fitted.x_[inside], T0=t0, T1=t1)
+            found = fitted.average_effect_within(inside, T0=t0, T1=t1, target=target)
             low, high = found.interval(alpha)
-            cell = str(column.cat.categories[place]) if place >= 0 else "(missing)"
+            cell = _cell(column.cat.categories[place]) if place >= 0 else "(missing)"
             row = {"modifier": name, "value": cell, "n": int(inside.sum())}
             rows.append(row | {"effect": found.value, "low": low, "high": high})
     columns = ["modifier", "value", "n", "effect", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _cell(level: Any) -> str:
+    """A level, or a range of numbers, as text."""
+    if isinstance(level, pd.Interval):
+        return f"{number(level.left, 4)} to {number(level.right, 4)}"
+    return str(level)
 
 
 def _refuse_choice(question: Question, estimator: Any, target: str) -> None:

@@ -67,6 +67,8 @@ class Basis:
     pairs: np.ndarray
     center: np.ndarray
     scale: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
     @classmethod
     def fit(cls, z: np.ndarray) -> Basis:
@@ -80,7 +82,12 @@ class Basis:
         pairs = np.stack([first, second]) if p <= _MOST_FOR_PRODUCTS else np.empty((2, 0), int)
         raw = cls(tuple(knots), pairs, np.zeros(1), np.ones(1)).transform(z)
         spread = raw.std(axis=0)
-        return cls(tuple(knots), pairs, raw.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
+        center, scale = raw.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
+        # A product that hardly varies would throw a row of a rare level far out: bends and
+        # products stay in the range they were fitted on, the covariates themselves may leave it.
+        low, high = raw.min(axis=0), raw.max(axis=0)
+        low[:p], high[:p] = -np.inf, np.inf
+        return cls(tuple(knots), pairs, center, scale, low, high)
 
     @property
     def is_plain(self) -> bool:
@@ -96,7 +103,9 @@ class Basis:
                 parts.append((bend / (d - a)).reshape(-1, 1))
         if self.pairs.size:
             parts.append(z[:, self.pairs[0]] * z[:, self.pairs[1]])
-        return (np.hstack(parts) - self.center) / self.scale
+        raw = np.hstack(parts)
+        raw = raw if self.low is None else np.clip(raw, self.low, self.high)
+        return (raw - self.center) / self.scale
 
 
 def _cube(value: np.ndarray) -> np.ndarray:

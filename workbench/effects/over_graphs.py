@@ -13,6 +13,7 @@ from ..core.errors import CausalWarning, IdentificationError, recording
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
 from ..graph.identify import Estimand, identify
+from ..tables.gate import count
 from .effect_estimate import EffectEstimate
 from .estimate import estimate
 
@@ -74,7 +75,8 @@ class EffectsOverGraphs(Result):
 
     def summary(self) -> str:
         estimated = [a for a in self.answers if a.answer is not None]
-        where = f"Over {self.graphs} graphs the effect of {self.treatment!r} on {self.outcome!r}"
+        asked = count(self.graphs, "graph")
+        where = f"Over {asked} the effect of {self.treatment!r} on {self.outcome!r}"
         if not estimated:
             return f"{where}: {self.agreement[0]} in {self.agreement[1]:.0%} of the weight."
         first = estimated[0].answer
@@ -82,6 +84,8 @@ class EffectsOverGraphs(Result):
         values = [a.value for a in self.answers if not np.isnan(a.value)]
         low = min(a.answer.low for a in estimated)
         high = max(a.answer.high for a in estimated)
+        if 0.0 in values:  # graphs without a directed path say exactly zero
+            low, high = min(low, 0.0), max(high, 0.0)
         spread = (
             f"is {number(values[0])}{unit}"
             if min(values) == max(values)
@@ -177,12 +181,12 @@ def effects_over_graphs(
     total = sum(share for _, share, _ in ranked)
     answers = []
     with recording() as notes:
-        for found, share, count in ranked:
+        for found, share, graphs in ranked:
             answer, value = None, 0.0 if found.method == "no effect" else np.nan
             if found.is_identified and found.method != "no effect":
                 answer = estimate(df, found, **options)
                 value = answer.value
-            answers.append(GraphAnswer(share / total, count, _way(found), answer, value))
+            answers.append(GraphAnswer(share / total, graphs, _way(found), answer, value))
     return EffectsOverGraphs(treatment, outcome, tuple(answers), tuple(notes))
 
 

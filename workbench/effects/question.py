@@ -86,6 +86,42 @@ class Question:
         return f"back-door: the graph's adjustment set is {given}"
 
 
+def outcome_level(checked: Table, schema: Schema, name: str) -> Any:
+    """The level of a two-level outcome that counts as 1, or None for a number.
+
+    Levels that nobody put in order are taken by the alphabet, which is said.
+    """
+    feature = checked.schema[name]
+    levels = feature.levels or ()
+    plain = all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
+    if not feature.is_discrete or len(levels) != 2 or plain:
+        return None
+    chosen = name in schema and schema.reasons.get(name) == "set by the user"
+    if not chosen and not isinstance(levels[1], bool):
+        warn(
+            "level-order",
+            f"the effect is on the share of {name!r} = {levels[1]!r} ({levels[0]!r} counts as 0), "
+            "by the alphabet; set levels in the schema to choose",
+            [name],
+        )
+    return levels[1]
+
+
+def warn_if_arms(checked: Table, schema: Schema, name: str) -> None:
+    """Few whole numbers may be codes of arms: a slope over codes means nothing."""
+    feature, column = checked.schema[name], checked.frame[name]
+    if not feature.is_numeric or schema.reasons.get(name) == "set by the user":
+        return
+    values = column.dropna().unique()
+    if 3 <= len(values) <= 6 and all(float(v).is_integer() for v in values):
+        warn(
+            "dose-or-arms",
+            f"{name!r} has {len(values)} whole values and is read as a dose with one slope; set "
+            "kind='categorical' in the schema if they are arms, kind='count' if they are doses",
+            [name],
+        )
+
+
 def unit_of(schema: Schema, name: str) -> str:
     """A column's unit, or nothing."""
     return (schema[name].unit or "") if name in schema else ""

@@ -234,8 +234,9 @@ class GraphEnsemble(Result):
         if cut or missed:
             warn(
                 "members-cut",
-                f"of {len(self.graphs)} graphs {len(self.graphs) - len(chosen)} ({missed:.0%} of "
-                f"the weight) are left out; of {cut} more only the first {quota} DAGs count",
+                f"{limit} DAGs were asked at most: {cut} of {len(chosen)} graphs stand for more "
+                f"than the {quota} that count, and {len(self.graphs) - len(chosen)} graphs "
+                f"({missed:.0%} of the weight) are left out",
             )
         total = sum(out.values())
         return sorted(

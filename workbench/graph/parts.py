@@ -24,8 +24,11 @@ def check_nodes(nodes: Iterable[str]) -> tuple[str, ...]:
     seen = set()
     for node in nodes:
         if not isinstance(node, str) or not node:
+            pair = isinstance(node, tuple | list)
             raise GraphError(
-                "node names must be non-empty texts", value=node, advice="Rename the node."
+                "node names must be non-empty texts",
+                value=node,
+                advice="Write CausalGraph(nodes, edges)." if pair else "Rename the node.",
             )
         if node in seen:
             raise GraphError("appears twice among the nodes", column=node)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..core import saving
-from ..core.errors import ParameterError, recording
+from ..core.errors import ParameterError, recording, warn
 from ..core.parameters import Parameterised
-from ..tables.gate import as_frame
+from ..tables.gate import as_frame, count
 from .problem import RecourseProblem
 from .recommendations import Recommendations
 from .writing import write
@@ -22,6 +22,7 @@ ACCEPTED = "already accepted"
 INFEASIBLE = "infeasible"
 NOT_FOUND = "not found"
 INCOMPLETE = "incomplete"
+_SURE = 0.95  # validity below which a plan comes with a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,10 @@ class RecourseMethod(Parameterised):
             ask = answer.open()
             if len(ask):
                 answer.settle(ask, self._recommend(x[ask], progress))
-        return answer.result(repr(self), tuple(notes))
+                answer.doubt()
+        # What the causal model warned of when it was fitted is a condition of every plan.
+        known = getattr(problem.scm, "warnings_", ())
+        return answer.result(repr(self), tuple(dict.fromkeys((*known, *notes))))
 
     def _fit(self, problem: RecourseProblem) -> None:
         """Learn what the method needs; most need nothing."""
@@ -140,6 +144,7 @@ class _Answer:
         self.state = x.copy()
         self.score, self.after = np.full(n, np.nan), np.full(n, np.nan)
         self.cost, self.bound = np.full(n, np.nan), np.full(n, np.nan)
+        self.validity = np.ones(n)
 
     def open(self) -> np.ndarray:
         """Positions of the people who need a recommendation; the others get their status."""
@@ -186,6 +191,30 @@ class _Answer:
         if actions.bound is None:
             self.bound[ask] = np.nan
 
+    def doubt(self) -> None:
+        """Say how surely plans work whose consequences are a matter of chance."""
+        problem, rows = self.problem, np.flatnonzero(self.words == FOUND)
+        if problem.world is None or not len(rows):
+            return
+        x, mask = self.x[rows], self.mask[rows]
+        unsure = problem.world.unsure(mask)
+        at = unsure.any(axis=1)
+        if not at.any():
+            return
+        x, mask, rows = x[at], mask[at], rows[at]
+        self.validity[rows], unsure = problem.validity(x, mask, self.state[rows])
+        weak = self.validity[rows] < _SURE
+        if weak.any():
+            names = [problem.space.names[j] for j in np.flatnonzero(unsure[weak].any(axis=0))]
+            warn(
+                "chance-response",
+                f"{count(int(weak.sum()), 'plan')} of {len(self.words):,} may fail: nobody knows "
+                f"how {', '.join(map(repr, names))} would respond in one person; validity is the "
+                f"share of possible responses under which the target is reached (lowest "
+                f"{self.validity[rows].min():.0%})",
+                names,
+            )
+
     def result(self, method: str, notes: tuple) -> Recommendations:
         problem, words = self.problem, self.words
         answered = (words == FOUND) | (words == ACCEPTED)
@@ -200,7 +229,7 @@ class _Answer:
                 "status": words,
                 "reason": self.reasons,
                 "cost": self.cost,
-                "validity": np.where(answered, 1.0, 0.0),
+                "validity": np.where(answered, self.validity, 0.0),
                 "plausibility": plausibility,
                 "bound": self.bound,
                 "gap": gap,

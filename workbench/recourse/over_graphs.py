@@ -75,10 +75,7 @@ def _shares(
             x = problem.space.codes(people.iloc[asked])
             mask = plan.acted[list(names)].to_numpy()[asked]
             values = np.where(mask, problem.space.codes(plan.recommended.iloc[asked]), x)
-            state = problem.apply(x, mask, values)
-            works = problem.accepts(problem.score(state))
-            works &= problem.permitted(x, mask, values, state)
-            total[asked] += weight * works
+            total[asked] += weight * problem.validity(x, mask, values)[0]
     total[(plan.status == "already accepted").to_numpy()] = 1.0
     return total
 
@@ -114,6 +111,8 @@ def _default(problem: RecourseProblem) -> RecourseMethod:
         return ExactRecourse().fit(problem)
     except (QuestionError, ParameterError):
         sloped = problem.world is not None or problem.view.structure in _SLOPED
+        # A level has no slope to follow.
+        sloped &= not (problem.movable & problem.space.discrete).any()
         return (Wachter() if sloped else GrowingSpheres()).fit(problem)
 
 

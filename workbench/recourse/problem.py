@@ -29,6 +29,7 @@ from .target import Target
 from .world import World
 
 _PROBES = 64
+_FEW_RESPONSES, _RESPONSES = 8, 100  # draws that a search, and the final plan, are held to
 
 
 @saveable
@@ -156,7 +157,7 @@ class RecourseProblem:
         self, data: pd.DataFrame | None, schema: Schema | None, names: list[str]
     ) -> Table | None:
         if data is not None:
-            return table(data, schema=schema, columns=names, drop=False)
+            return table(data, schema=schema, columns=names)
         missing = [n for n in names if n not in schema]
         if missing:
             raise DataError(
@@ -256,10 +257,23 @@ class RecourseProblem:
         return low, high
 
     def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """The state ``(n, F)`` that actions lead to, downstream changes included."""
+        """The state ``(n, F)`` that actions lead to, downstream changes included.
+
+        Where levels respond by chance it is the worst of several possible responses, so that no
+        search can count on luck.
+        """
         if self.world is None:
             return np.where(mask, values, x)
-        return self.world.apply(x, mask, values)
+        state = self.world.apply(x, mask, values)
+        rows = np.flatnonzero(self.world.unsure(mask).any(axis=1))
+        if len(rows):
+            worst = self.target.margin(self.score(state[rows]))
+            for seed in range(1, _FEW_RESPONSES):
+                other = self.world.apply(x[rows], mask[rows], values[rows], seed)
+                margin = self.target.margin(self.score(other))
+                worse = margin < worst
+                state[rows[worse]], worst = other[worse], np.minimum(worst, margin)
+        return state
 
     def advise(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
         """As :meth:`apply`, for actions that are recommended: warnings reach the caller."""
@@ -295,6 +309,28 @@ class RecourseProblem:
         if self.budget is not None:
             good &= self.cost(x, mask, values) <= self.budget * (1 + 1e-9)
         return good
+
+    def validity(
+        self, x: np.ndarray, mask: np.ndarray, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How surely actions reach the target, ``(n,)``, and what it hangs on, ``(n, F)``.
+
+        1 or 0 where the consequences follow; where levels respond by chance, the share of
+        possible responses under which the target is reached and every constraint holds.
+        """
+
+        def works(state: np.ndarray, rows: Any) -> np.ndarray:
+            good = self.accepts(self.score(state))
+            return good & self.permitted(x[rows], mask[rows], values[rows], state)
+
+        share = works(self.apply(x, mask, values), slice(None)).astype(float)
+        unsure = np.zeros(mask.shape, bool) if self.world is None else self.world.unsure(mask)
+        rows = np.flatnonzero(unsure.any(axis=1))
+        if len(rows):
+            asked = x[rows], mask[rows], values[rows]
+            states = (self.world.apply(*asked, seed) for seed in range(_RESPONSES))
+            share[rows] = np.mean([works(state, rows) for state in states], axis=0)
+        return share, unsure
 
     @cached_property
     def scores(self) -> np.ndarray:

@@ -88,6 +88,8 @@ class Recommendations(Result):
         acted = [c for c in self.acted.columns if self.acted[c].any()]
         frame = self.to_frame()[["status", "cost", "validity", *acted, "score", "score_after"]]
         names = {"score": f"{self.quantity} today", "score_after": f"{self.quantity} after"}
+        for name in acted:  # today's values are no advice
+            frame[name] = frame[name].astype(object).where(self.acted[name].to_numpy(), None)
         return frame.rename(columns=names).rename_axis(frame.index.name or "row")
 
     def changes(self) -> pd.DataFrame:
@@ -133,10 +135,15 @@ class Recommendations(Result):
         found = self.outcomes[(self.outcomes["status"] == "found").to_numpy()]
         if not len(found):
             return ""
+        if self.quantity == "score":
+            checked = "Checked with the model"
+        else:  # the least that is enough by estimated mechanisms is, by their errors, often not
+            checked = "Just enough by the fitted causal model, whose own errors are not counted: "
+            checked += "ask for more than is needed"
         if found["bound"].isna().all():
-            return "Checked with the model; cheaper ways may exist (this method proves no bound)."
+            return f"{checked}; cheaper ways may exist (this method proves no bound)."
         proven = (found["gap"] <= 1e-6 * (1 + found["cost"])).sum()
-        return f"Checked with the model; {proven} of {len(found)} are proven to be the cheapest."
+        return f"{checked}; {proven} of {len(found)} are proven to be the cheapest."
 
     def how(self) -> dict[str, Any]:
         return {"method": self.method, "target": self.target, "cost": self.cost_unit}
@@ -152,7 +159,7 @@ class Recommendations(Result):
         who = f"Person {person}"
         if row["status"] == "incomplete":
             return f"{who} can't be advised: {row['reason']}."
-        score = number(row["score"])
+        score = number(row["score"], 4)
         if row["status"] == "already accepted":
             return f"{who} needs no change: {self.score_name} is {score} today ({self.target})."
         if row["status"] != "found":
@@ -161,7 +168,7 @@ class Recommendations(Result):
         rows = list(self._of_person(i))
         acts = [_sentence(r) for r in rows if r[-1] != "follows"]
         text = f"{who}: {_join(acts)}. That costs {number(row['cost'])} ({self.cost_unit}) "
-        after = number(row["score_after"])
+        after = number(row["score_after"], 4)
         text += f"and moves {self.score_name} from {score} to {after} ({self.target})."
         follows = [r for r in rows if r[-1] == "follows" and r[0] != self.score_name]
         follows = [_sentence(r) for r in follows]

@@ -97,4 +97,4 @@ class Target:
         """As text, e.g. ``probability of 'yes' above 0.5`` or ``blood pressure at most 120``."""
         side = "at least" if self.direction == "above" else "at most"
         side = self.direction if self.strict else side
-        return f"{what} {side} {number(self.threshold)}"
+        return f"{what} {side} {number(self.threshold, 6)}"

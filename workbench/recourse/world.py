@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .problem import RecourseProblem
 
 _MOST_MASKS = 64
-_MOST_NOISES = 16
+_MOST_TABLES = 16
+_MOST_NOISES = 200
 
 
 class World:
@@ -36,7 +37,8 @@ class World:
 
     def __init__(self, scm: Any, space: Space, scale: np.ndarray):
         self.scm, self.space, self.graph, self.scale = scm, space, scm.graph, scale
-        self._noises: dict[bytes, np.ndarray] = {}
+        self._people: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self._noises: dict[tuple[bytes, int], np.ndarray] = {}
         for name in space.names:
             if name not in self.graph.nodes:
                 raise GraphError(
@@ -46,16 +48,19 @@ class World:
                     + " Add it as a node without edges if nothing causes it.",
                 )
 
-    def apply(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def apply(
+        self, x: np.ndarray, mask: np.ndarray, values: np.ndarray, seed: int = 0
+    ) -> np.ndarray:
         """Codes ``(n, F)`` of the world in which ``mask`` is set to ``values``.
 
+        ``seed`` draws what can't be known of a person: how levels would respond.
         All rows are asked in one call. What the causal model has to say about actions that are
         only tried is of no concern to anybody.
         """
         if not mask.any():
             return x.copy()
         if self._places is not None:
-            return self._settled(x, mask, values, self._propagated(x, mask, values))
+            return self._settled(x, mask, values, self._propagated(x, mask, values, seed))
         with unrecorded():
             return self.advise(x, mask, values)
 
@@ -89,25 +94,42 @@ class World:
             return None
         return np.array([self.graph.nodes.index(name) for name in self.space.names])
 
-    def _propagated(self, x: np.ndarray, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def _propagated(
+        self, x: np.ndarray, mask: np.ndarray, values: np.ndarray, seed: int
+    ) -> np.ndarray:
         factual = np.empty_like(x)
         factual[:, self._places] = x
         fixed = {
             self.space.names[j]: np.where(mask[:, j], values[:, j], np.nan)
             for j in np.flatnonzero(mask.any(axis=0))
         }
-        after = self.scm.propagate(self._noise(factual), fixed, factual=factual)
+        after = self.scm.propagate(self._noise(factual, seed), fixed, factual=factual)
         return after[:, self._places]
 
-    def _noise(self, factual: np.ndarray) -> np.ndarray:
+    def _noise(self, factual: np.ndarray, seed: int) -> np.ndarray:
         """The people's own noise; a person asked about many actions at once has it only once."""
         key = factual.tobytes()
-        if key not in self._noises:
+        if key not in self._people:
             rows, which = np.unique(factual, axis=0, return_inverse=True)
-            if len(self._noises) >= _MOST_NOISES:
-                self._noises.pop(next(iter(self._noises)))
-            self._noises[key] = self.scm.infer_noise(rows)[which.ravel()]
-        return self._noises[key]
+            _make_room(self._people, _MOST_TABLES)
+            self._people[key] = rows, which.ravel()
+        rows, which = self._people[key]
+        drawn = rows.tobytes(), seed
+        if drawn not in self._noises:
+            _make_room(self._noises, _MOST_NOISES)
+            self._noises[drawn] = self.scm.infer_noise(rows, seed)
+        return self._noises[drawn][which]
+
+    def unsure(self, mask: np.ndarray) -> np.ndarray:
+        """``(n, F)``: levels that respond to an action by chance, as far as anybody can know.
+
+        A number's own noise follows from its value; of a level only its distribution does, so
+        that one person's counterfactual level is a draw.
+        """
+        if self._places is None:
+            return np.zeros(mask.shape, dtype=bool)
+        caused = np.array([bool(self.graph.parents(n)) for n in self.space.names])
+        return (mask.astype(float) @ self._below > 0) & self.space.discrete & caused & ~mask
 
     def _action(self, j: int, acted: np.ndarray, codes: np.ndarray) -> Any:
         """The values that a node is set to; rows that don't act on it keep its natural value."""
@@ -235,3 +257,8 @@ class LinearWorld:
                 column=world.space.names[j],
                 advice="Use GrowingSpheres or Wachter, which need no linearity.",
             )
+
+
+def _make_room(cache: dict, most: int) -> None:
+    if len(cache) >= most:
+        cache.pop(next(iter(cache)))

@@ -51,10 +51,13 @@ class Card:
     @classmethod
     def of(cls, heading: str, result: Result, **more: Any) -> Card:
         """The card of a result, from what every result can say."""
+        table = result.glance()
+        if isinstance(table.index, pd.MultiIndex):
+            table = table.reset_index()
         parts: dict[str, Any] = {
             "sentence": result.summary(),
             "verdict": result.verdict(),
-            "table": result.glance(),
+            "table": table,
             "warnings": result.warnings,
             "how": result.how(),
         }

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, did_you_mean, warn
-from ..tables.gate import Table, refuse_missing, table
+from ..tables.gate import Table, refuse_missing, refuse_scale, table, warn_of_repeats
 from ..tables.schema import Feature, Schema
 from .parents import decode_levels
 
@@ -34,6 +34,11 @@ def training_table(
                 advice="Give it role=None in the schema, or drop it from the graph.",
             )
     _require_complete(checked, nodes)
+    for node in nodes:
+        if checked.schema[node].is_numeric:
+            refuse_scale(checked.frame[node])
+    if cluster is None:
+        warn_of_repeats(checked.frame)
     groups = (
         None if cluster is None else pd.factorize(checked.frame[cluster], use_na_sentinel=False)[0]
     )

@@ -79,6 +79,10 @@ def parse(text: str, columns: Iterable[str]) -> tuple[Condition, ...]:
         QuestionError: Not of that form, or an unknown column.
     """
     columns = list(columns)
+    if text.strip()[:1] in ("`", "'", '"') and not text.strip().startswith(tuple(columns)):
+        raise QuestionError(
+            "is not a condition", value=text, advice="Write the column's name without quotes."
+        )
     return tuple(_one(part, columns) for part in re.split(r"\s+and\s+", text.strip()))
 
 

@@ -10,7 +10,18 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, QuestionError, warn
-from .gate import Table, align, as_frame, count, numbers, refuse_missing, table
+from .gate import (
+    Table,
+    align,
+    as_frame,
+    count,
+    numbers,
+    refuse_missing,
+    refuse_scale,
+    table,
+    warn_of_lone_values,
+    warn_of_repeats,
+)
 from .schema import Feature, Schema
 
 
@@ -123,6 +134,8 @@ def effect_data(
     x = None if x_table is None else Table(parts["X"], x_table.schema, x_table.named)
     w = None if w_table is None else Table(parts["W"], w_table.schema, w_table.named)
     _refuse_copies(parts["T"][t_name], parts["Y"][y_name], x, w)
+    if groups is None:
+        warn_of_repeats(pd.concat([parts[k] for k in ("Y", "T", "X", "W") if k in parts], axis=1))
     return EffectData(
         y=y,
         t=t,
@@ -143,8 +156,14 @@ def _question_table(
     """Outcome or treatment: whatever role its name or type suggests, it is part of the question."""
     frame, _ = as_frame(data, what, prefix)
     guessed = Schema.infer(frame)
-    known = [schema[n] if schema is not None and n in schema else guessed[n] for n in frame.columns]
-    plain = Schema([replace(f, role=None) for f in known])
+    sources = [schema if schema is not None and n in schema else guessed for n in frame.columns]
+    known = [s[n] for s, n in zip(sources, frame.columns, strict=True)]
+    reasons = {
+        f.name: why
+        for s, f in zip(sources, known, strict=True)
+        if (why := s.reasons.get(f.name)) is not None
+    }
+    plain = Schema([replace(f, role=None) for f in known], reasons)
     return table(data, schema=plain, what=what, prefix=prefix, min_rows=min_rows, drop=False)
 
 
@@ -204,8 +223,7 @@ def _refuse_overlap(
 def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None) -> None:
     """A covariate that equals the treatment or outcome up to units makes the answer void."""
     for role, target in (("treatment", t), ("outcome", y)):
-        codes = _plain(target)
-        codes = codes - codes.mean()
+        codes = _centred(_plain(target))
         size = np.linalg.norm(codes)
         for key, part in (("X", x), ("W", w)):
             if part is None or not size:
@@ -214,7 +232,7 @@ def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None)
                 values = _plain(part.frame[name])
                 if np.isnan(values).any():
                     continue
-                values = values - values.mean()
+                values = _centred(values)
                 other = np.linalg.norm(values)
                 if other and abs(codes @ values) >= (1 - 1e-12) * size * other:
                     raise QuestionError(
@@ -223,6 +241,12 @@ def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None)
                         column=name,
                         advice="Leave it out.",
                     )
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Centred, in a unit in which squares are finite."""
+    values = values / (np.abs(values).max() or 1.0)
+    return values - values.mean()
 
 
 def _plain(column: pd.Series) -> np.ndarray:
@@ -256,6 +280,9 @@ def _outcome(column: pd.Series, feature: Feature) -> np.ndarray:
         raise DataError(
             "the outcome has the same value in every row", column=str(column.name), value=values[0]
         )
+    if not feature.is_discrete:
+        refuse_scale(column)
+        warn_of_lone_values({str(column.name): column})
     return values
 
 
@@ -285,6 +312,8 @@ def _treatment(
             raise DataError(
                 "the treatment has the same value in every row", column=name, value=values[0]
             )
+        refuse_scale(column)
+        warn_of_lone_values({name: column.astype(float)})
         return values, None
     if feature.is_discrete:
         arms = [a for a in column.cat.categories if (column == a).any()]

@@ -11,8 +11,9 @@ import pandas as pd
 from ..core.errors import DataError, ParameterError, did_you_mean, warn
 from ..core.parameters import Parameterised
 from ..core.saving import saveable
-from .gate import Table, table
+from .gate import Table, table, warn_of_lone_values
 from .schema import Feature, Schema
+from .sentinels import warn_of_fill_ins
 
 if TYPE_CHECKING:
     import torch
@@ -113,6 +114,11 @@ class Encoder(Parameterised):
             start = block.stop
         self.blocks_ = tuple(blocks)
         self.columns_ = tuple(name for block in blocks for name in _names(block))
+        measured = {
+            b.feature.name: checked.frame[b.feature.name] for b in blocks if b.feature.is_numeric
+        }
+        warn_of_lone_values(measured)
+        warn_of_fill_ins(measured)
         if filled:
             warn(
                 "missing-values",
@@ -247,9 +253,13 @@ class Encoder(Parameterised):
         if self.scale == "minmax":
             low, high = float(values.min()), float(values.max())
             return low, (high - low) or 1.0
+        # In units of a power of two (exact), so that squares neither overflow nor vanish.
+        unit = float(np.ldexp(1.0, int(np.frexp(np.abs(values).max())[1]) - 1))
+        values = values / unit
         center, spread = float(values.mean()), float(values.std())
         # A constant column far from zero has a rounding-error sd; don't blow it up.
-        return center, spread if spread > 1e-12 * max(abs(center), 1e-300) else 1.0
+        varies = spread > 1e-12 * abs(center) and spread * unit > 0
+        return center * unit, spread * unit if varies else 1.0
 
     def _fit_levels(self, feature: Feature, column: pd.Series, start: int) -> Block:
         levels = tuple(feature.levels or column.cat.categories)

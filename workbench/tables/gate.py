@@ -6,7 +6,7 @@ Refusals name the column, the first bad row and what to do. What can be used in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,13 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, did_you_mean, warn
-from .schema import Feature, Schema
+from .schema import BY_USER, Feature, Schema, holds_numbers
+
+_LONE = 0.5  # share of a column's variance from which one cell governs every fit
+_FEWEST_FOR_LONE = 30
+_NUMBERS = 10  # different numbers in a column of texts from which the other texts are slips
+_REPEATED = 0.05  # share of rows that repeat others from which it matters
+_MEASURED = 50  # distinct values of a number that is measured rather than counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +98,21 @@ def table(
             column=frame.columns[0] if len(frame.columns) == 1 else None,
         )
     guessed = Schema.infer(frame)
-    features = [
-        schema[n] if schema is not None and n in schema else guessed[n] for n in frame.columns
-    ]
-    clean = {f.name: _clean(frame[f.name], f) for f in features}
+    known = schema if schema is not None else Schema([])
+    features = [known[n] if n in known else guessed[n] for n in frame.columns]
+    # What was guessed once stays a guess, also when a fitted schema comes back with new rows.
+    reasons = {
+        n: why
+        for n in frame.columns
+        if (why := (known if n in known else guessed).reasons.get(n)) is not None
+    }
+    clean = {
+        f.name: _clean(frame[f.name], f, reasons.get(f.name, BY_USER) == BY_USER) for f in features
+    }
     out = pd.DataFrame(clean, index=frame.index, columns=list(frame.columns))
     features = [_with_levels(f, out[f.name]) for f in features]
     out = _apply_missing(out, features, drop, min_rows)
-    return Table(out, Schema(features, guessed.reasons), named)
+    return Table(out, Schema(features, reasons), named)
 
 
 def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
@@ -133,7 +146,7 @@ def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
             raise DataError(f"the {what} has no columns")
         return frame, True
     try:
-        array = np.asarray(data)
+        array = np.asarray(_unmasked(data))
     except (ValueError, TypeError) as error:
         raise DataError(f"the {what} can't be read as a table: {error}") from error
     if array.ndim not in (1, 2) or array.dtype == object and array.ndim == 0:
@@ -148,13 +161,26 @@ def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
     return frame, False
 
 
-def _clean(column: pd.Series, feature: Feature) -> pd.Series:
-    """One column in canonical type, or the reason why that is impossible."""
+def _unmasked(data: Any) -> Any:
+    """Hidden cells of a masked array are empty cells; what lies under the mask is never used."""
+    if not isinstance(data, np.ma.MaskedArray) or not np.ma.is_masked(data):
+        return data
+    plain = np.issubdtype(data.dtype, np.number) and not np.iscomplexobj(data)
+    return data.astype(float).filled(np.nan) if plain else data.astype(object).filled(None)
+
+
+def _clean(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
+    """One column in canonical type, or the reason why that is impossible.
+
+    Levels that look like numbers are believed only if ``declared`` (or a pandas category).
+    """
     if feature.role in ("id", "time", "cluster"):
         return column.astype(object) if column.dtype == object else column
+    if holds_numbers(column):
+        column = column.astype(float)
     if feature.is_numeric:
         return numbers(column, feature)
-    return _levels(column, feature)
+    return _levels(column, feature, declared)
 
 
 def numbers(column: pd.Series, feature: Feature) -> pd.Series:
@@ -214,7 +240,8 @@ def _outside(values: np.ndarray, bounds: tuple | None) -> list[tuple[np.ndarray,
 def _refuse_text(column: pd.Series, name: str) -> None:
     """A column said to be numeric holds something else: say what, and where it starts."""
     for label, value in column.items():
-        if isinstance(value, str | bytes | bool) or not np.isscalar(value) and value is not None:
+        empty = value is None or value is pd.NA or value is pd.NaT
+        if isinstance(value, str | bytes | bool) or not (empty or np.isscalar(value)):
             raise DataError(
                 f"holds {type(value).__name__} values, not numbers",
                 column=name,
@@ -224,13 +251,15 @@ def _refuse_text(column: pd.Series, name: str) -> None:
             )
 
 
-def _levels(column: pd.Series, feature: Feature) -> pd.Series:
+def _levels(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
     name, dtype = feature.name, column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        column = column.astype(object)
+        column, declared = column.astype(object), True
     values = column[column.notna()]
     if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
         _refuse_mixed(values, name)
+        if not declared:
+            _refuse_numbers_as_text(values, feature)
     known = feature.levels
     if known is None:
         known = tuple(sorted(values.unique().tolist(), key=lambda v: (str(type(v)), v)))
@@ -283,17 +312,36 @@ def _refuse_mixed(values: pd.Series, name: str) -> None:
                 value=values.iloc[at],
                 advice="Make the column one type.",
             )
-    if len(values) and values.map(lambda v: isinstance(v, str) and _is_number(v)).all():
+
+
+def _refuse_numbers_as_text(values: pd.Series, feature: Feature) -> None:
+    """A handful of rows may show number-like levels only: all known levels must look like it."""
+    levels = values.unique() if feature.levels is None else feature.levels
+    if len(values) and all(isinstance(v, str) and _is_number(v) for v in levels):
         raise DataError(
             "holds numbers stored as text",
-            column=name,
+            column=feature.name,
             row=values.index[0],
             value=values.iloc[0],
             advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
         )
+    texts = [v for v in levels if isinstance(v, str)]
+    alike = sum(map(_is_number, texts))
+    if alike >= _NUMBERS and alike >= 0.8 * len(levels):
+        odd = ~values.map(_is_number).to_numpy()
+        if odd.any():
+            raise DataError(
+                f"holds numbers stored as text and {count(len(texts) - alike, 'text')} among them",
+                column=feature.name,
+                row=values.index[int(odd.argmax())],
+                value=values.iloc[int(odd.argmax())],
+                advice="Correct it and use pandas.to_numeric, or declare levels in the schema.",
+            )
 
 
 def _is_number(text: str) -> bool:
+    if not any(c.isdigit() for c in text):  # "nan" and "inf" are words as well
+        return False
     try:
         float(text)
     except ValueError:
@@ -345,6 +393,68 @@ def refuse_missing(column: pd.Series) -> None:
             column=str(column.name),
             row=column.index[int(empty.argmax())],
             advice="Fill them, drop these rows, or set missing='drop' in the schema.",
+        )
+
+
+def warn_of_lone_values(columns: Mapping[str, Any]) -> None:
+    """Warn of single cells that make up most of a column's variance: what is fitted is fitted to
+    them, whatever the other rows say."""
+    for name, column in columns.items():
+        values = np.asarray(column, dtype=float)
+        seen = np.flatnonzero(np.isfinite(values))
+        if len(seen) < _FEWEST_FOR_LONE:
+            continue
+        part = values[seen]
+        part = part / (np.abs(part).max() or 1.0)
+        apart = (part - np.median(part)) ** 2
+        worst = int(apart.argmax())
+        if apart[worst] > _LONE * apart.sum() and len(np.unique(part)) > 2:
+            row, value = column.index[seen[worst]], values[seen[worst]]
+            warn(
+                "outlier",
+                f"one cell of {name!r} (row {row!r}: {value:g}) makes up "
+                f"{apart[worst] / apart.sum():.0%} of its variance: the answer may rest on that "
+                "row alone; correct the cell or leave the row out if it is wrong",
+                [name],
+            )
+
+
+def refuse_scale(column: pd.Series) -> None:
+    """Refuse numbers whose squares overflow or vanish: no variance could be computed."""
+    values = column.to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    with np.errstate(all="ignore"):
+        spread = float(np.sqrt(np.square(values - values.mean()).mean())) if len(values) else 1.0
+    if 1e-140 < spread < 1e140 or len(values) and values.min() == values.max():
+        return
+    worst = int(np.nanargmax(np.abs(column.to_numpy(dtype=float))))
+    raise DataError(
+        "has a scale that arithmetic can't square",
+        column=str(column.name),
+        row=column.index[worst],
+        value=float(column.iloc[worst]),
+        advice="Change its unit.",
+    )
+
+
+def warn_of_repeats(frame: pd.DataFrame) -> None:
+    """Warn of rows that repeat others exactly, where a measured number makes that no chance:
+    they count twice as evidence."""
+    measured = any(
+        frame[n].dtype.kind == "f"
+        and frame[n].nunique() > _MEASURED
+        and (frame[n] % 1 != 0).mean() > 0.5
+        for n in frame.columns
+    )
+    if not measured:
+        return
+    repeated = frame.duplicated().to_numpy()
+    if repeated.mean() > _REPEATED:
+        warn(
+            "duplicate-rows",
+            f"{count(int(repeated.sum()), 'row')} of {len(frame):,} repeat earlier rows exactly "
+            f"(first at row {frame.index[int(repeated.argmax())]!r}): counted as independent they "
+            "make every interval too narrow; drop them, or name a cluster",
         )
 
 

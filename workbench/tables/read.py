@@ -30,6 +30,8 @@ def read_table(
     format: str | None = None,
     missing: Sequence[str] = ("",),
     encoding: str = "utf-8",
+    separator: str | None = None,
+    decimal: str = ".",
 ) -> pd.DataFrame:
     """Read CSV, TSV, parquet or Arrow into a DataFrame.
 
@@ -42,6 +44,8 @@ def read_table(
         format: ``"csv"``, ``"tsv"``, ``"parquet"`` or ``"arrow"``; from the suffix if left out.
         missing: Texts that stand for an empty cell.
         encoding: Of a text file.
+        separator: Between fields of a text file; from the format if left out.
+        decimal: Decimal mark of a text file, e.g. ``","``.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -71,7 +75,8 @@ def read_table(
             advice="Pass format='csv', 'tsv', 'parquet' or 'arrow'.",
         )
     if kind in ("csv", "tsv"):
-        return _read_text(path, zipped, "," if kind == "csv" else "\t", list(missing), encoding)
+        separator = separator or ("," if kind == "csv" else "\t")
+        return _read_text(path, zipped, separator, list(missing), encoding, decimal)
     import pyarrow as pa
 
     try:
@@ -86,7 +91,7 @@ def read_table(
 
 
 def _read_text(
-    path: Path, zipped: bool, separator: str, missing: list[str], encoding: str
+    path: Path, zipped: bool, separator: str, missing: list[str], encoding: str, decimal: str
 ) -> pd.DataFrame:
     try:
         raw = gzip.open(path).read() if zipped else path.read_bytes()
@@ -107,6 +112,7 @@ def _read_text(
     frame = pd.read_csv(
         io.StringIO(text),
         sep=separator,
+        decimal=decimal,
         keep_default_na=False,
         na_values=missing,
         dtype_backend="numpy_nullable",
@@ -121,6 +127,14 @@ def _check_rows(text: str, separator: str, path: Path) -> None:
         header = next(rows, None)
         if not header:
             raise FileFormatError("is empty", path=path)
+        other = next((c for c in ";\t|," if c != separator and c in header[0]), None)
+        if len(header) == 1 and other:
+            raise FileFormatError(
+                f"the header {header[0][:60]!r} holds {other!r} and no {separator!r}",
+                path=path,
+                line=1,
+                advice=f"Pass separator={other!r}, and decimal=',' if numbers are written so.",
+            )
         for i, name in enumerate(header):
             if name in header[:i] or not name:
                 problem = f"column name {name!r} appears twice" if name else "a column has no name"

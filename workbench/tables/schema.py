@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -134,6 +136,9 @@ class Feature:
         return not self.is_numeric
 
 
+BY_USER = "set by the user"
+
+
 @saveable
 class Schema:
     """The columns of a table and what they mean; an immutable, ordered mapping by name.
@@ -204,14 +209,14 @@ class Schema:
             change = dict(change)
             new_kind = change.get("kind", old.kind)
             # Levels and bounds that were guessed for the old kind don't survive a new one.
-            if new_kind in _NUMERIC:
+            if new_kind in _NUMERIC or change.get("role") in ("id", "time"):
                 change.setdefault("levels", None)
             else:
                 change.setdefault("bounds", None)
                 if new_kind == "binary" and old.levels and len(old.levels) > 2:
                     change.setdefault("levels", None)
             features[name] = replace(old, **change)
-            reasons[name] = "set by the user"
+            reasons[name] = BY_USER
         return Schema(features.values(), reasons)
 
     def select(self, names: Iterable[str]) -> Schema:
@@ -308,6 +313,8 @@ def _tuples(value: Any) -> Any:
 
 def _guess(name: str, column: pd.Series, has_time: bool) -> tuple[Feature, str]:
     """A feature and the reason for the guess, for one column."""
+    if holds_numbers(column):
+        column = column.astype(float)
     dtype = column.dtype
     values = column.dropna()
     if pd.api.types.is_datetime64_any_dtype(dtype):
@@ -340,6 +347,21 @@ def _guess(name: str, column: pd.Series, has_time: bool) -> tuple[Feature, str]:
     return Feature(name), "numbers"
 
 
+def holds_numbers(column: pd.Series) -> bool:
+    """Whether a column of objects holds nothing but numbers (``Decimal`` included) and gaps.
+
+    Example:
+        >>> holds_numbers(pd.Series([1.5, None, 2], dtype=object))
+        True
+    """
+    if column.dtype != object:
+        return False
+    values = column[column.notna().to_numpy()]
+    return bool(len(values)) and all(
+        isinstance(v, Real | Decimal) and not isinstance(v, bool | np.bool_) for v in values
+    )
+
+
 def _guess_text(name: str, values: pd.Series) -> tuple[Feature, str]:
     try:
         distinct = values.unique()
@@ -357,6 +379,9 @@ def _guess_text(name: str, values: pd.Series) -> tuple[Feature, str]:
 
 def looks_like_id(name: str) -> bool:
     """Whether a column is called like an identifier, e.g. ``patient_id``, ``orderID``."""
-    return bool(re.search(r"(^|[_\s\-.])(id|uuid|key|index)$", name, re.IGNORECASE)) or bool(
-        re.search(r"[a-z](ID|Id)$", name)
+    # "body mass index" is a measurement; "index" and "row_index" number the rows.
+    return bool(
+        re.search(r"(^|[_\s\-.])(id|uuid|key)$", name, re.IGNORECASE)
+        or re.search(r"^((row|record|unnamed)[_\s\-.:]*)?index$", name, re.IGNORECASE)
+        or re.search(r"[a-z](ID|Id)$", name)
     )

@@ -1,5 +1,4 @@
 import warnings
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -11,14 +10,8 @@ from workbench.graph.discovery import direct_lingam
 from workbench.graph.discovery.direct_lingam import adaptive_lasso
 
 
-def sample(rng, dag, n, noise="uniform"):
-    values = {}
-    for node in dag.topological_order():
-        e = rng.normal(size=n) if noise == "normal" else rng.uniform(-1.7, 1.7, size=n)
-        values[node] = e + sum(
-            rng.uniform(0.5, 1) * rng.choice([-1, 1]) * values[p] for p in dag.parents(node)
-        )
-    return pd.DataFrame({n: values[n] for n in dag.nodes})
+def uniform(rng):
+    return lambda n: rng.uniform(-1.7, 1.7, size=n)
 
 
 @pytest.fixture
@@ -28,21 +21,21 @@ def quiet():
         yield
 
 
-def test_large_samples_give_the_graph(random_dag, quiet):
+def test_large_samples_give_the_graph(random_dag, quiet, linear_sample):
     rng = np.random.default_rng(0)
     right = 0
     for _ in range(5):
         dag = random_dag(rng, 8, degree=3)
-        right += direct_lingam(sample(rng, dag, 5000)) == dag
+        right += direct_lingam(linear_sample(rng, dag, 5000, uniform(rng))) == dag
     assert right >= 4
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_order_is_that_of_causallearn(seed, random_dag, quiet):
+def test_the_order_is_that_of_causallearn(seed, random_dag, quiet, linear_sample):
     from causallearn.search.FCMBased.lingam import DirectLiNGAM
 
     rng = np.random.default_rng(seed)
-    df = sample(rng, random_dag(rng, 8, degree=3), 500)
+    df = linear_sample(rng, random_dag(rng, 8, degree=3), 500, uniform(rng))
     other = DirectLiNGAM()
     other.fit(df.to_numpy())
     wanted = [df.columns[i] for i in other.causal_order_]
@@ -64,35 +57,22 @@ def test_the_lasso_is_that_of_scikit_learn():
         np.testing.assert_allclose(adaptive_lasso(gram, cross, full, 300), wanted, atol=1e-8)
 
 
-def test_units_and_order_of_columns_have_no_influence(random_dag, quiet):
+def test_units_and_order_of_columns_have_no_influence(random_dag, quiet, linear_sample):
     rng = np.random.default_rng(2)
-    df = sample(rng, random_dag(rng, 10), 800)
+    df = linear_sample(rng, random_dag(rng, 10), 800, uniform(rng))
     graph = direct_lingam(df)
     assert direct_lingam(df * rng.uniform(0.001, 1000, size=10) + 5) == graph
     for _ in range(3):
         assert direct_lingam(df[rng.permutation(df.columns)]) == graph
 
 
-def true_knowledge(rng, dag):
-    order = list(dag.topological_order())
-    a, b = sorted(rng.choice(len(order) + 1, 2))
-    edges = sorted(dag.directed_edges())
-    pairs = [p for p in combinations(sorted(order), 2) if not dag.marks(*p)]
-    return Knowledge(
-        tiers=[order[:a], order[a:b], order[b:]] if rng.random() < 0.5 else [],
-        required=[e for e in edges if rng.random() < 0.2],
-        forbidden=[(v, u) for u, v in edges if rng.random() < 0.2],
-        not_adjacent=[p for p in pairs if rng.random() < 0.2],
-        no_parents=[n for n in order if not dag.parents(n) and rng.random() < 0.3],
-        no_children=[n for n in order if not dag.children(n) and rng.random() < 0.3],
-    )
-
-
-def test_knowledge_is_never_violated_even_if_the_data_say_otherwise(random_dag, quiet):
+def test_knowledge_is_never_violated_even_if_the_data_say_otherwise(
+    random_dag, quiet, linear_sample, true_knowledge
+):
     rng = np.random.default_rng(3)
     for _ in range(200):
         d = int(rng.integers(3, 9))
-        df = sample(rng, random_dag(rng, d), 60)
+        df = linear_sample(rng, random_dag(rng, d), 60, uniform(rng))
         knowledge = true_knowledge(rng, random_dag(rng, d))
         graph = direct_lingam(df, knowledge=knowledge)
         assert graph.is_dag and knowledge.violations(graph) == []
@@ -114,11 +94,11 @@ def test_a_required_edge_that_the_data_deny_is_kept_and_said():
     assert graph.has_edge("b", "a")
 
 
-def test_gaussian_noise_is_said(random_dag):
+def test_gaussian_noise_is_said(random_dag, linear_sample):
     rng = np.random.default_rng(6)
     dag = random_dag(rng, 5, degree=3)
     with pytest.warns(CausalWarning, match="gaussian-residuals"):
-        graph = direct_lingam(sample(rng, dag, 1000, "normal"))
+        graph = direct_lingam(linear_sample(rng, dag, 1000))
     assert graph.info["warnings"][0]["code"] == "gaussian-residuals"
     with warnings.catch_warnings():
         warnings.simplefilter("error")

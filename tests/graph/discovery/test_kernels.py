@@ -6,7 +6,6 @@ import warnings
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from workbench import Knowledge
@@ -28,16 +27,7 @@ class Batched:
         return self.test.log_p(*question)
 
 
-def sample(rng, dag, n):
-    values = {}
-    for node in dag.topological_order():
-        values[node] = rng.normal(size=n) + sum(
-            rng.uniform(0.5, 1) * rng.choice([-1, 1]) * values[p] for p in dag.parents(node)
-        )
-    return pd.DataFrame({n: values[n] for n in dag.nodes})
-
-
-def problem(seed, random_dag):
+def problem(seed, random_dag, linear_sample):
     rng = np.random.default_rng(seed)
     d = int(rng.integers(4, 22))
     dag = random_dag(rng, d, degree=4)
@@ -53,12 +43,14 @@ def problem(seed, random_dag):
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return prepare(sample(rng, dag, int(rng.choice([60, 300, 2000]))), knowledge=knowledge)
+        return prepare(
+            linear_sample(rng, dag, int(rng.choice([60, 300, 2000]))), knowledge=knowledge
+        )
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_compiled_and_batched_searches_agree(seed, random_dag):
-    design = problem(seed, random_dag)
+def test_compiled_and_batched_searches_agree(seed, random_dag, linear_sample):
+    design = problem(seed, random_dag, linear_sample)
     allowed = design.knowledge.allowed(design.names)
     required = np.zeros_like(allowed)
     found = []

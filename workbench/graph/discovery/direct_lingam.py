@@ -12,9 +12,9 @@ from ...tables.gate import count
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from .constraint import required_matrix
 from .design import Design, as_records, checked_knowledge, reduce
 from .encoded import Encoded, encode, listed
-from .pc import required_matrix
 
 _LEVEL = 0.05
 

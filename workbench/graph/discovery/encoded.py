@@ -9,13 +9,14 @@ import numpy as np
 
 from ...core.errors import DataError, warn
 from ...tables.encode import Encoder
-from ...tables.gate import Table, count, table
+from ...tables.gate import Table, count, table, warn_of_repeats
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
 from .plain import plain_table
 
 MIN_ROWS = 10
 MAX_LEVELS = 20
+_RARE = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,10 @@ def _through_the_gate(data: Any, schema: Schema | None, knowledge: Knowledge) ->
     variables = [n for n in variables if n not in left_out]
     if not variables:
         raise DataError("no column varies", column=constant[0])
+    _tell_rare_levels(frame, variables)
     frame = frame[variables]
+    if not any(f.role == "cluster" for f in given.schema):
+        warn_of_repeats(frame)
     values, blocks = _encode(Table(frame, given.schema.select(variables), given.named))
     return Encoded(variables, given.names, values, blocks, left_out, position)
 
@@ -177,6 +181,23 @@ def _complete_rows(frame: Any) -> tuple[Any, np.ndarray | None]:
         )
         frame = frame[keep]
     return frame, position
+
+
+def _tell_rare_levels(frame: Any, variables: list[str]) -> None:
+    rare = []
+    for name in variables:
+        if frame[name].dtype.kind not in "iuf":
+            counts = frame[name].value_counts()
+            counts = counts[counts > 0]
+            if len(counts) <= MAX_LEVELS and counts.min() < _RARE:
+                rare.append(name)
+    if rare:
+        warn(
+            "rare-levels",
+            f"{listed(rare)} have levels in fewer than {_RARE} rows, for which the tests reject "
+            "too often: group such levels, or trust their edges less",
+            rare,
+        )
 
 
 def _is_constant(column: Any) -> bool:

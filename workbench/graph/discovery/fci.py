@@ -6,23 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import recording
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .ancestral import agrees, close_by_sets, completed, is_maximal_ancestral, member
-from .design import Design, as_records, prepare
-from .independence import GaussianTest, IndependenceTest
-from .mark_kernels import ARROW, CIRCLE, NONE, TAIL, possible_separators
-from .orientation import orient
-from .pc import (
-    check_parameters,
+from .constraint import (
+    answer,
     edge_p_values,
-    explain,
+    on_design,
     required_matrix,
     triple_conflict,
     warn_unsupported,
 )
+from .design import Design
+from .independence import IndependenceTest
+from .mark_kernels import ARROW, CIRCLE, NONE, TAIL, possible_separators
+from .orientation import orient
 from .separating_sets import SeparatingSets
 from .skeleton import Limits, Skeleton, evidence, skeleton
 
@@ -89,32 +88,7 @@ def fci(
         >>> g.kind, g.spouses("b")
         ('pag', ('c',))
     """
-    check_parameters(alpha, depth, max_tests, time_limit)
-    with recording() as notes:
-        design = prepare(data, schema, knowledge)
-        graph = _on_design(design, alpha, depth, max_tests, time_limit)
-    return graph.with_info(
-        method="fci",
-        parameters={"alpha": alpha, "depth": depth, "max_tests": max_tests},
-        explanation=explain(design, alpha),
-        rows=design.rows,
-        left_out=dict(design.left_out),
-        warnings=as_records(notes),
-    )
-
-
-def _on_design(
-    design: Design,
-    alpha: float = 0.01,
-    depth: int | None = None,
-    max_tests: int = 20_000_000,
-    time_limit: float | None = None,
-) -> CausalGraph:
-    return search(design, GaussianTest(design), alpha, Limits(depth, max_tests, time_limit))
-
-
-# The same search without the front door: for resamples of a table that has been checked.
-fci.on_design = _on_design
+    return answer("fci", search, data, alpha, knowledge, schema, depth, max_tests, time_limit)
 
 
 def search(
@@ -241,3 +215,7 @@ def _oriented(
                 marks[a, b] = marks[c, b] = ARROW
     close_by_sets(marks, found.pairs, found.members)
     return marks
+
+
+# The same search without the front door: for resamples of a table that has been checked.
+fci.on_design = on_design(search)
