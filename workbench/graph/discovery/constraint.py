@@ -73,8 +73,10 @@ def edge_p_values(
 ) -> dict[tuple[str, str], float]:
     """The largest p-value of each edge, by its names in canonical order."""
     at = {n: i for i, n in enumerate(names)}
-    pairs = sorted(tuple(sorted((at[u], at[v]))) for u, v, *_ in graph.edges)
-    return {(names[i], names[j]): float(np.exp(log_p[i, j])) for i, j in pairs}
+    pairs = sorted(sorted((at[u], at[v])) for u, v, *_ in graph.edges)
+    i, j = np.array(pairs, dtype=int).reshape(-1, 2).T
+    keys = ((names[a], names[b]) for a, b in pairs)
+    return dict(zip(keys, np.exp(log_p[i, j]).tolist(), strict=True))
 
 
 def warn_unsupported(design: Design, required: np.ndarray, log_p: np.ndarray, alpha: float) -> None:

@@ -341,6 +341,8 @@ def _compiled_evidence(
         counts = {c: comb(int(c), level) for c in np.unique(near.candidates).tolist()}
         work = np.array([counts[c] for c in near.candidates.tolist()], dtype=object) * ends
         active &= (work > 0) & (work <= limits.max_tests)
+        if not active.any():
+            break
         work = np.where(active, work, 0)
         ratio = np.full((2, 2 * count), np.inf)
         for first, last in _portions(work):
@@ -369,6 +371,9 @@ def _compiled_evidence(
 
 def _portions(work: np.ndarray) -> Iterator[tuple[int, int]]:
     """Ranges of x with about ``_BREATH`` tests each."""
+    if work.sum() <= _BREATH:
+        yield 0, len(work)
+        return
     first, total = 0, 0
     for x, tests in enumerate(work.tolist()):
         total += tests
