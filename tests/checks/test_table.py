@@ -80,6 +80,14 @@ def test_a_gap_that_gives_the_outcome_away_is_found(clean):
     assert any(f.code == "leak" and "empty cell" in f.message for f in report.findings)
 
 
+def test_numbers_that_others_determine_are_noted(clean):
+    r = np.random.default_rng(5)
+    odd = clean.assign(b=r.normal(size=len(clean)), huge=clean["a"] * 1e300)
+    odd["sum"] = odd["a"] + odd["b"] + 0.01 * r.normal(size=len(clean))
+    assert ("sum", "determined") in codes(odd.drop(columns="huge"))
+    check_table(odd)
+
+
 def test_leaks_are_rarely_imagined():
     found = 0
     for seed in range(50):
