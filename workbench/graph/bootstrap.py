@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Literal
 
 import numpy as np
@@ -82,7 +83,8 @@ def bootstrap(
         frame, schema = _settled(df, schema)
         groups = _groups(frame, schema)
         if hasattr(function, "on_design"):
-            task = _OnDesign(_encoded(df, given, knowledge), knowledge, function, parameters)
+            encoded = _encoded(df, given, knowledge, function, parameters)
+            task = _OnDesign(encoded, knowledge, function, parameters)
         else:
             task = _OnTable(frame, method, knowledge, schema, parameters)
         seeds = spawn(random_state, int(n_boot))
@@ -161,10 +163,18 @@ class _OnDesign:
         return search(design, **self.parameters, **own)
 
 
-def _encoded(df: Any, schema: Schema | None, knowledge: Knowledge | None) -> Encoded:
+def _encoded(
+    df: Any,
+    schema: Schema | None,
+    knowledge: Knowledge | None,
+    function: Callable[..., CausalGraph],
+    parameters: dict[str, Any],
+) -> Encoded:
+    policy = signature(function).parameters.get("missing")
+    missing = parameters.get("missing", policy.default if policy else "complete")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Context().run(encode, df, schema, checked_knowledge(knowledge))
+        return Context().run(encode, df, schema, checked_knowledge(knowledge), missing)
 
 
 def _replicate(

@@ -9,6 +9,10 @@ METHODS = {
     "pc": ".pc",
     "fci": ".fci",
     "direct_lingam": ".direct_lingam",
+    "boss": ".boss",
+    "ges": ".ges",
+    "grasp": ".grasp",
+    "dagma": ".dagma",
 }
 
 __getattr__, __dir__, __all__ = exports(__name__, METHODS)

@@ -16,7 +16,8 @@ from ...core.errors import CausalWarning, ParameterError, QuestionError, warn
 from ...tables.gate import count
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
-from .encoded import Encoded, encode, listed
+from .encoded import Encoded, Missing, encode, listed
+from .gaps import available_correlation, pair_counts
 
 # Share of a column's variance below which it counts as a function of others.
 DETERMINED = 1e-9
@@ -38,6 +39,7 @@ class Design:
         rows: Number of rows used.
         left_out: Column -> why it is not searched.
         knowledge: What is known about the searched variables.
+        codes: ``(n, d)`` levels where no column is a number and no cell empty, else None.
     """
 
     names: tuple[str, ...]
@@ -47,6 +49,7 @@ class Design:
     rows: int
     left_out: dict[str, str]
     knowledge: Knowledge
+    codes: np.ndarray | None = None
 
     @property
     def wide(self) -> list[str]:
@@ -54,8 +57,13 @@ class Design:
         return [n for n, b in zip(self.names, self.blocks, strict=True) if len(b) > 1]
 
 
-def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None = None) -> Design:
-    """Check a table and reduce it to a :class:`Design`.
+def prepare(
+    data: Any,
+    schema: Schema | None = None,
+    knowledge: Knowledge | None = None,
+    missing: Missing = "complete",
+) -> Design:
+    """Check a table and reduce it to a :class:`Design`; for ``missing`` see :func:`encode`.
 
     Raises:
         DataError: What the gate refuses; fewer than 10 complete rows; nothing to search.
@@ -63,7 +71,7 @@ def prepare(data: Any, schema: Schema | None = None, knowledge: Knowledge | None
             column that can't be searched.
     """
     knowledge = checked_knowledge(knowledge)
-    return reduce(encode(data, schema, knowledge), knowledge)
+    return reduce(encode(data, schema, knowledge, missing), knowledge)
 
 
 def checked_knowledge(knowledge: Knowledge | None) -> Knowledge:
@@ -83,7 +91,13 @@ def reduce(encoded: Encoded, knowledge: Knowledge) -> Design:
     """
     variables, blocks = encoded.variables, encoded.blocks
     left_out, rows = dict(encoded.left_out), len(encoded.values)
-    correlation = _correlation(encoded.values)
+    if encoded.present is None:
+        correlation = _correlation(encoded.values)
+    else:
+        counts = pair_counts(encoded.present)
+        owner = np.repeat(np.arange(len(blocks)), [len(b) for b in blocks])
+        correlation = available_correlation(encoded.values, counts, owner)
+        rows = int(counts[np.triu_indices(len(counts), len(counts) > 1)].mean())
     redundant = _redundant(variables, correlation, blocks, rows, knowledge)
     for name, others in redundant.items():
         left_out[name] = f"a function of {listed(others)}"
@@ -121,6 +135,7 @@ def reduce(encoded: Encoded, knowledge: Knowledge) -> Design:
         rows=rows,
         left_out=left_out,
         knowledge=knowledge.restrict(names) if knowledge else knowledge,
+        codes=None if encoded.codes is None else encoded.codes[:, kept],
     )
 
 

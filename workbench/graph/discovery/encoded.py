@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from ...tables.encode import Encoder
 from ...tables.gate import Table, count, table, warn_of_repeats
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
+from .gaps import pair_counts
 from .plain import plain_table
+
+Missing = Literal["auto", "complete", "pairwise"]
 
 MIN_ROWS = 10
 MAX_LEVELS = 20
@@ -21,7 +24,7 @@ _RARE = 10
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """The complete rows of the columns that vary and have no structural role.
+    """The rows used of the columns that vary and have no structural role.
 
     A number, an ordinal code or a two-valued column is one encoded column; a category is a block
     of orthogonal ones.
@@ -33,7 +36,10 @@ class Encoded:
         blocks: Encoded columns of each variable.
         left_out: Column -> why it is not searched.
         position: Row of ``values`` for each row of the table, -1 where it has an empty cell; None
-            where all are complete.
+            where all are used.
+        present: ``(n, d)`` which cells are not empty, where rows with empty cells are used
+            (``values`` are 0 there), else None.
+        codes: ``(n, d)`` levels 0, 1, ... where no column is a number and all cells are there.
     """
 
     variables: list[str]
@@ -42,6 +48,8 @@ class Encoded:
     blocks: list[np.ndarray]
     left_out: dict[str, str]
     position: np.ndarray | None = None
+    present: np.ndarray | None = None
+    codes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values if self.position is None else self.position)
@@ -60,7 +68,10 @@ class Encoded:
             rows = rows[rows >= 0]
         if len(rows) < MIN_ROWS:
             raise DataError(f"{count(len(rows), 'complete row')}, at least {MIN_ROWS} are needed")
+        if self.present is not None:
+            return self._take_gappy(rows)
         values = self.values[rows]
+        codes = None if self.codes is None else self.codes[rows]
         # Bases of categories carry rounding of their own; numbers are compared exactly.
         fuzz = np.full(values.shape[1], 1e-12)
         fuzz[[b[0] for b in self.blocks if len(b) == 1]] = 4 * np.finfo(float).eps
@@ -68,7 +79,7 @@ class Encoded:
         values -= values.mean(axis=0)
         left_out = dict(self.left_out)
         if varies.all() and len(self.blocks) == values.shape[1]:
-            return Encoded(self.variables, self.shown, values, self.blocks, left_out)
+            return Encoded(self.variables, self.shown, values, self.blocks, left_out, codes=codes)
         variables, parts = [], []
         for name, block in zip(self.variables, self.blocks, strict=True):
             if varies[block].any():
@@ -78,11 +89,40 @@ class Encoded:
                 left_out[name] = "constant"
         if not variables:
             raise DataError("no column varies", column=self.variables[0])
-        return Encoded(variables, self.shown, np.hstack(parts), _blocks(parts), left_out)
+        if codes is not None:
+            codes = codes[:, [n in variables for n in self.variables]]
+        return Encoded(
+            variables, self.shown, np.hstack(parts), _blocks(parts), left_out, codes=codes
+        )
+
+    def _take_gappy(self, rows: np.ndarray) -> Encoded:
+        variables, parts, left_out = [], [], dict(self.left_out)
+        for i, (name, block) in enumerate(zip(self.variables, self.blocks, strict=True)):
+            there = self.present[rows, i]
+            part = self.values[np.ix_(rows[there], block)]
+            if len(part) and (np.ptp(part, axis=0) > 1e-12 * np.abs(part).max(axis=0)).any():
+                variables.append(name)
+                parts.append(_spread(_orthogonal(part - part.mean(axis=0)), there))
+            else:
+                left_out[name] = "constant"
+        if not variables:
+            raise DataError("no column varies", column=self.variables[0])
+        present = self.present[np.ix_(rows, [n in variables for n in self.variables])]
+        return Encoded(
+            variables, self.shown, np.hstack(parts), _blocks(parts), left_out, present=present
+        )
 
 
-def encode(data: Any, schema: Schema | None, knowledge: Knowledge) -> Encoded:
+def encode(
+    data: Any, schema: Schema | None, knowledge: Knowledge, missing: Missing = "complete"
+) -> Encoded:
     """Check a table and encode what may be searched.
+
+    Args:
+        data, schema, knowledge: As for a search.
+        missing: What happens to rows with empty cells. ``"complete"`` leaves them out,
+            ``"pairwise"`` uses each pair of columns on the rows that have both, ``"auto"`` does
+            the first unless it loses more than half of the rows.
 
     Raises:
         DataError: What the gate refuses; fewer than 10 complete rows; nothing to search.
@@ -90,7 +130,7 @@ def encode(data: Any, schema: Schema | None, knowledge: Knowledge) -> Encoded:
     """
     plain = plain_table(data, MIN_ROWS) if schema is None else None
     if plain is None:
-        return _through_the_gate(data, schema, knowledge)
+        return _through_the_gate(data, schema, knowledge, missing)
     knowledge.check(plain.names)
     names, values = plain.names, plain.values
     if plain.named:
@@ -100,7 +140,9 @@ def encode(data: Any, schema: Schema | None, knowledge: Knowledge) -> Encoded:
     return Encoded(names, plain.names, values, list(np.arange(len(names))[:, None]), {})
 
 
-def _through_the_gate(data: Any, schema: Schema | None, knowledge: Knowledge) -> Encoded:
+def _through_the_gate(
+    data: Any, schema: Schema | None, knowledge: Knowledge, missing: Missing
+) -> Encoded:
     given = table(data, schema=schema)
     checked = given.frame[sorted(given.names)] if given.named else given.frame
     knowledge.check(given.names)
@@ -108,7 +150,11 @@ def _through_the_gate(data: Any, schema: Schema | None, knowledge: Knowledge) ->
     variables = [n for n in checked.columns if n not in left_out]
     if not variables:
         raise DataError("no column is left to search: all have a structural role")
-    frame, position = _complete_rows(checked[variables])
+    frame, position, present = checked[variables], None, None
+    if _pairwise(frame, missing):
+        present = _shared_rows(frame)
+    else:
+        frame, position = _complete_rows(frame)
     for name in variables:
         if _is_constant(frame[name]):
             left_out[name] = "constant"
@@ -126,8 +172,81 @@ def _through_the_gate(data: Any, schema: Schema | None, knowledge: Knowledge) ->
     frame = frame[variables]
     if not any(f.role == "cluster" for f in given.schema):
         warn_of_repeats(frame)
-    values, blocks = _encode(Table(frame, given.schema.select(variables), given.named))
-    return Encoded(variables, given.names, values, blocks, left_out, position)
+    searched = Table(frame, given.schema.select(variables), given.named)
+    if present is not None:
+        present = ~frame.isna().to_numpy()
+        values, blocks = _encode_gappy(searched, present)
+        return Encoded(variables, given.names, values, blocks, left_out, present=present)
+    values, blocks = _encode(searched)
+    return Encoded(
+        variables, given.names, values, blocks, left_out, position, codes=_codes(searched)
+    )
+
+
+def _pairwise(frame: Any, missing: Missing) -> bool:
+    if missing == "complete" or not frame.isna().any(axis=None):
+        return False
+    return missing == "pairwise" or bool(frame.isna().any(axis=1).mean() > 0.5)
+
+
+def _shared_rows(frame: Any) -> np.ndarray:
+    """Which cells are there; refuses two columns that are hardly ever there together."""
+    present = ~frame.isna().to_numpy()
+    counts = pair_counts(present)
+    if counts.min() < MIN_ROWS:
+        i, j = np.unravel_index(counts.argmin(), counts.shape)
+        i, j = max((i, j), (j, i), key=lambda pair: (~present[:, pair[0]]).sum())
+        both = "" if i == j else f" together with {frame.columns[j]!r}"
+        raise DataError(
+            f"has a value{both} in {count(int(counts[i, j]), 'row')} only, at least {MIN_ROWS} are "
+            "needed",
+            column=frame.columns[i],
+            row=frame.index[int((~present[:, i]).argmax())],
+            advice="Leave the column out or fill its gaps.",
+        )
+    gaps = [n for n, full in zip(frame.columns, present.all(axis=0), strict=True) if not full]
+    off = counts[np.triu_indices(len(counts), 1)] if len(counts) > 1 else counts[0]
+    warn(
+        "missing-values",
+        f"{count(int(present.all(axis=1).sum()), 'row')} of {len(frame):,} "
+        f"have no empty cell: each pair of columns is compared on the rows that have both "
+        f"({off.min():,.0f} at least, {off.mean():,.0f} on average); empty cells are in "
+        f"{listed(gaps)}; the graph is right only if being empty is unrelated to the values",
+        gaps,
+    )
+    return present
+
+
+def _encode_gappy(checked: Table, present: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """As :func:`_encode`, each variable over the rows that have it, 0 elsewhere."""
+    parts = []
+    for i, name in enumerate(checked.names):
+        there = present[:, i]
+        alone = Table(checked.frame.loc[there, [name]], checked.schema.select([name]), True)
+        parts.append(_spread(_encode(alone)[0], there))
+    return np.hstack(parts), _blocks(parts)
+
+
+def _spread(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    out = np.zeros((len(there), values.shape[1]))
+    out[there] = values
+    return out
+
+
+def _codes(checked: Table) -> np.ndarray | None:
+    """Levels as 0, 1, ... (rare ones of long lists pooled), or None if there is a number."""
+    if any(f.is_numeric for f in checked.schema):
+        return None
+    out = np.empty((len(checked), len(checked.names)), np.int32)
+    for i, name in enumerate(checked.names):
+        codes = np.unique(checked.frame[name].cat.codes.to_numpy(), return_inverse=True)[1]
+        often = np.bincount(codes)
+        if len(often) > MAX_LEVELS:
+            rank = np.empty(len(often), np.int64)
+            rank[np.argsort(-often, kind="stable")] = np.arange(len(often))
+            codes = np.minimum(rank[codes], MAX_LEVELS - 1)
+        out[:, i] = codes
+    return out
 
 
 def _structural(given: Table) -> dict[str, str]:
