@@ -74,6 +74,20 @@ def test_fill_in_constants_that_give_the_outcome_away_are_found(clean):
     assert ("a", "leak") not in codes(fair, outcome="sick")
 
 
+def test_a_gap_that_gives_the_outcome_away_is_found(clean):
+    emptied = clean.assign(a=clean["a"].where((clean["sick"] == 0) | (clean.index % 3 > 0)))
+    report = check_table(emptied, outcome="sick")
+    assert any(f.code == "leak" and "empty cell" in f.message for f in report.findings)
+
+
+def test_numbers_that_others_determine_are_noted(clean):
+    r = np.random.default_rng(5)
+    odd = clean.assign(b=r.normal(size=len(clean)), huge=clean["a"] * 1e300)
+    odd["sum"] = odd["a"] + odd["b"] + 0.01 * r.normal(size=len(clean))
+    assert ("sum", "determined") in codes(odd.drop(columns="huge"))
+    check_table(odd)
+
+
 def test_leaks_are_rarely_imagined():
     found = 0
     for seed in range(50):

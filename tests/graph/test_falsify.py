@@ -87,6 +87,12 @@ def test_the_same_seed_gives_the_same_answer():
     pd.testing.assert_frame_equal(one.to_frame(), two.to_frame())
 
 
+def test_rows_that_depend_on_each_other_are_told():
+    graph = random_graph(4, 0)
+    df = draw(graph, 200, 0).assign(person_id=np.arange(200) // 4)
+    assert "dependent-rows" in [w.code for w in falsify(graph, df).warnings]
+
+
 def test_what_cannot_be_tested_is_said():
     df = draw(random_graph(4, 0), 100, 0).assign(v3=1.0)
     found = falsify(random_graph(4, 0), df)

@@ -38,7 +38,8 @@ def leaks(clean: dict[str, pd.Series], kinds: dict[str, Any], outcome: str) -> l
         return []
     columns = [n for n, f in kinds.items() if n != outcome and f.role is None]
     rates = np.bincount(codes[codes >= 0]) / max((codes >= 0).sum(), 1)
-    values = {n: pd.factorize(clean[n])[0] for n in columns}
+    # An empty cell is a value too: it may have been emptied because of the outcome.
+    values = {n: pd.factorize(clean[n], use_na_sentinel=False)[0] for n in columns}
     looked_at = sum(int(v.max()) + 1 for v in values.values() if len(v)) or 1
     needed = math.log(looked_at / _SURPRISE)
     found = []
@@ -56,6 +57,7 @@ def leaks(clean: dict[str, pd.Series], kinds: dict[str, Any], outcome: str) -> l
         first = int(np.flatnonzero(telling)[np.argmax(total[telling])])
         value = clean[name].iloc[int(np.argmax(values[name] == first))]
         shown = repr(value) if isinstance(value, str) else f"{value:.6g}"
+        shown = "of an empty cell" if pd.isna(value) else shown
         level = clean[outcome].iloc[int(np.argmax(codes == best[first]))]
         message = (
             f"the value {shown} ({total[first]:,} rows) always comes with {outcome!r} = {level}"

@@ -244,9 +244,12 @@ def _determined(clean: dict[str, pd.Series], kinds: dict[str, Any]) -> Iterator[
     kept = [i for i, c in enumerate(columns) if np.isfinite(c).all() and np.ptp(c) > 0]
     if len(kept) < 3 or len(columns[0]) < 3 * len(kept):
         return
-    names, values = [names[i] for i in kept], np.column_stack([columns[i] for i in kept])
-    correlation = np.corrcoef(values, rowvar=False)
-    if np.linalg.eigvalsh(correlation)[0] < 1e-10:
+    names = [names[i] for i in kept]
+    # Each column over its largest value: squares of huge numbers overflow.
+    values = np.column_stack([columns[i] / np.abs(columns[i]).max() for i in kept])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.corrcoef(values, rowvar=False)
+    if not np.isfinite(correlation).all() or np.linalg.eigvalsh(correlation)[0] < 1e-10:
         return  # exact copies and sums, which are told one by one
     explained = 1 - 1 / np.diag(np.linalg.inv(correlation))
     for i in np.flatnonzero(explained > 0.98):

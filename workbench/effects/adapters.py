@@ -83,6 +83,14 @@ class LinearDML(EconmlAdapter):
                 "without X one effect common to all units is estimated; if effects differ it is "
                 "not the average effect (AIPW is)",
             )
+        elif not self.discrete_:
+            among = "" if x is None else " with the same X"
+            warn(
+                "constant-slope",
+                f"one slope is estimated for all doses and units{among}: where slopes differ it "
+                "is their average weighted by how much the dose varies, and a curve is not seen",
+                [data.t_name],
+            )
         self._regress_residuals(data, x)
 
     def _regress_residuals(self, data: EffectData, x: np.ndarray | None) -> None:
@@ -119,12 +127,12 @@ class LinearDML(EconmlAdapter):
         cov = np.einsum("k,kplq,l->pq", code, self.coef_cov_, code)
         return np.sqrt(np.maximum(np.einsum("np,pq,nq->n", phi, cov, phi), 0)), self.df_
 
-    def _ate(self, x: Table | None, t0: Any, t1: Any) -> Estimate:
+    def _ate(self, x: Table | None, t0: Any, t1: Any, weight: np.ndarray | None = None) -> Estimate:
         code = self._codes(t0, t1)
         if x is None:
             value, variance = code @ self.mean_, code @ self.mean_cov_ @ code
         else:
-            phi = self._phi(x).mean(axis=0)
+            phi = np.average(self._phi(x), axis=0, weights=weight)
             value = code @ self.coef_ @ phi
             variance = np.einsum("k,p,kplq,l,q", code, phi, self.coef_cov_, code, phi)
         return Estimate(float(value), float(np.sqrt(max(variance, 0))), self.df_)
@@ -252,16 +260,17 @@ class CausalForestDML(EconmlAdapter):
         error = self.model_.effect_inference(encoded, T0=t0, T1=t1).stderr
         return np.ravel(error) * self._unit, float("inf")
 
-    def _ate(self, x: Table | None, t0: Any, t1: Any) -> Estimate:
+    def _ate(self, x: Table | None, t0: Any, t1: Any, weight: np.ndarray | None = None) -> Estimate:
         if x is None:
             code = self._codes(t0, t1)
             error = np.sqrt(max(code @ self.mean_cov_ @ code, 0))
             return Estimate(float(code @ self.mean_), float(error), self.df_)
-        value = float(self._effect(x, t0, t1).mean())
+        value = float(np.average(self._effect(x, t0, t1), weights=weight))
         if self.clustered_:
             return Estimate(value)
         # The mean of the pointwise errors bounds the error of the mean from above.
-        return Estimate(value, float(self._effect_error(x, t0, t1)[0].mean()))
+        error = np.average(self._effect_error(x, t0, t1)[0], weights=weight)
+        return Estimate(value, float(error))
 
 
 @saveable
@@ -345,16 +354,18 @@ class DRLearner(EconmlAdapter):
         error = self._error(self._encoded(x), t0, t1)
         return np.broadcast_to(error, (1 if x is None else len(x),)), self.df_
 
-    def _ate(self, x: Table | None, t0: int, t1: int) -> Estimate:
+    def _ate(self, x: Table | None, t0: int, t1: int, weight: np.ndarray | None = None) -> Estimate:
         code = self._codes(t0, t1)
         rows = x
         if x is None:
-            rows = self._modifiers(None)
-        value = float(self._effect(rows, t0, t1).mean())
+            rows, weight = self._modifiers(None), self.weight_
+        if rows is None:
+            weight = None
+        value = float(np.average(self._effect(rows, t0, t1), weights=weight))
         if self.clustered_ or (0 not in (t0, t1) and t0 != t1):
             return Estimate(value)
         encoded = self._encoded(rows)
-        mean = None if encoded is None else encoded.mean(axis=0, keepdims=True)
+        mean = None if encoded is None else np.average(encoded, axis=0, weights=weight)[None]
         variance = self._error(mean, t0, t1)[0] ** 2
         if x is None:  # the rows fitted are themselves a sample
             variance += code @ self.mean_var_ @ code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.errors import ParameterError, warn
+from ..core.errors import ParameterError, QuestionError, warn
 from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
@@ -13,6 +13,8 @@ from .base import EffectEstimator, Estimate
 from .design import content_rank, covariates, independent, modifier_encoder
 from .nuisance import Basis, cross_fit, fold_ids, propensities
 from .sandwich import cluster_sums, covariance, least_squares
+
+_MOST_SCORES = 5_000_000  # of effects on the treated, kept for subgroups
 
 
 @saveable
@@ -88,6 +90,8 @@ class AIPW(EffectEstimator):
                 odds = _unit_mean(member * chance[:, [j]] / chance, weight)
                 treated[:, j] += (member[:, [j]] / share - odds) * rest
         score, treated = score / self.n_repeats, treated / self.n_repeats
+        self.score_, self.received_ = score, data.t
+        self.treated_ = treated if treated.size <= _MOST_SCORES else None
         self._keep_averages(data, score, treated, weight, member)
         self._keep_modifiers(data, score, weight)
         self.clipped_ = tuple(data.index[clipped])
@@ -155,7 +159,12 @@ class AIPW(EffectEstimator):
                 "treatment": chosen,
                 **{f"outcome, arm {a!r}": f.chosen for a, f in zip(data.arms, fits, strict=True)},
             }
-        return chance, np.column_stack([f.values for f in fits]) * scale + shift
+        outcome = np.column_stack([f.values for f in fits]) * scale + shift
+        # An outcome beyond all that its arm has shown is extrapolation of a spline, no knowledge.
+        for a in range(k):
+            seen = data.y[data.t == a]
+            outcome[:, a] = np.clip(outcome[:, a], seen.min(), seen.max())
+        return chance, outcome
 
     def _keep_averages(
         self,
@@ -215,18 +224,46 @@ class AIPW(EffectEstimator):
         variance = np.einsum("np,pq,nq->n", design, cov, design)
         return np.sqrt(np.maximum(variance, 0)), self._df(t0, t1)
 
-    def _ate(self, x: Table | None, t0: int, t1: int) -> Estimate:
+    def _ate(self, x: Table | None, t0: int, t1: int, weight: np.ndarray | None = None) -> Estimate:
         if x is None:
             variance = self.cov_[t1, t1] + self.cov_[t0, t0] - 2 * self.cov_[t0, t1]
             value = self.mean_[t1] - self.mean_[t0]
         else:
-            mean = self._design(x).mean(axis=0)
+            mean = np.average(self._design(x), axis=0, weights=weight)
             variance = mean @ _contrast_cov(self.coef_cov_, t0, t1) @ mean
             value = mean @ (self.coef_[:, t1] - self.coef_[:, t0])
         return Estimate(float(value), float(np.sqrt(max(variance, 0))), self._df(t0, t1))
 
+    def _within(self, inside: np.ndarray, t0: int, t1: int, target: str) -> Estimate:
+        """Mean of the scores of the rows themselves: no form of the effect is assumed."""
+        weight = inside * (1.0 if self.weight_ is None else self.weight_)
+        if target == "ATE":
+            score, base = self.score_[:, t1] - self.score_[:, t0], weight
+        else:
+            if self.treated_ is None:
+                raise QuestionError(
+                    "has too many arms for effects on the treated of subgroups",
+                    column=self.t_name_,
+                )
+            member = (self.received_ == t1).astype(float)
+            whole = np.ones(len(inside)) if self.weight_ is None else self.weight_
+            share = whole @ member / whole.sum()
+            score, base = self.treated_[:, t1, t0], weight * member / share
+        if not base.sum() > 0:
+            return Estimate(float("nan"))
+        value = weight @ score / base.sum()
+        influence = (weight * score - base * value) / base.sum()
+        error = np.sqrt(covariance(influence[inside, None], _part(self.groups_, inside))[0, 0])
+        sizes = [int((self.received_[inside] == a).sum()) for a in (t0, t1)]
+        freedom = min(*sizes, self._df(t0, t1) + 1) - 1
+        return Estimate(float(value), float(error), float(max(freedom, 1)))
+
     def _att(self, t0: int, t1: int) -> Estimate:
         return Estimate(float(self.att_[t1, t0]), float(self.att_se_[t1, t0]), self._df(t0, t1))
+
+
+def _part(groups: np.ndarray | None, inside: np.ndarray) -> np.ndarray | None:
+    return None if groups is None else groups[inside]
 
 
 def _unit_mean(ratio: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -170,6 +170,7 @@ class EffectEstimator(Parameterised):
         )
         self.n_, self.y_name_, self.t_name_ = len(data), data.y_name, data.t_name
         self.x_ = None if data.x is None else data.x.frame
+        self.weight_, self.groups_ = data.weight, data.groups
         self.x_schema_ = None if data.x is None else data.x.schema
         self.x_named_ = data.x is not None and data.x.named
 
@@ -233,6 +234,28 @@ class EffectEstimator(Parameterised):
             )
         return self._att(t0, t1)
 
+    def average_effect_within(
+        self, inside: np.ndarray, *, T0: Any = None, T1: Any = None, target: str = "ATE"
+    ) -> Estimate:
+        """The average effect among some of the rows that were fitted, with their weights.
+
+        Args:
+            inside: Mask over the fitted rows.
+            T0, T1: The contrast.
+            target: ``"ATE"`` or ``"ATT"`` among those rows.
+
+        Raises:
+            QuestionError: The estimator has no such average.
+        """
+        t0, t1 = self._contrast(T0, T1)
+        if target == "ATT" and not self.defines_att:
+            raise QuestionError(
+                f"{type(self).__name__} does not estimate the effect on the treated",
+                column=self.t_name_,
+                advice="Use AIPW.",
+            )
+        return self._within(np.asarray(inside, dtype=bool), t0, t1, target)
+
     def const_marginal_effect(self, X: Any = None) -> np.ndarray:
         """Effects of each arm against the first, (m, arms - 1); for a dose the slope, (m,).
 
@@ -279,10 +302,17 @@ class EffectEstimator(Parameterised):
         reach = quantile(alpha, df) * error
         return center - reach, center + reach
 
-    def _ate(self, x: Table | None, t0: Any, t1: Any) -> Estimate:
-        return Estimate(
-            float(self._effect(self._modifiers(None) if x is None else x, t0, t1).mean())
-        )
+    def _ate(self, x: Table | None, t0: Any, t1: Any, weight: np.ndarray | None = None) -> Estimate:
+        """Average over rows (the fitted ones for None), with weights if they have any."""
+        if x is None:
+            x, weight = self._modifiers(None), self.weight_
+        effects = self._effect(x, t0, t1)
+        return Estimate(float(np.average(effects, weights=weight if x is not None else None)))
+
+    def _within(self, inside: np.ndarray, t0: Any, t1: Any, target: str) -> Estimate:
+        rows = Table(self.x_[inside], self.x_schema_, self.x_named_)
+        weight = None if self.weight_ is None else self.weight_[inside]
+        return self._ate(rows, t0, t1, weight)
 
     def _att(self, t0: Any, t1: Any) -> Estimate:
         raise TypeError(f"{type(self).__name__} must define _att")

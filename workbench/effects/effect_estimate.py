@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .base import EffectEstimator
 
-_DOUBTS = ("weak-instrument", "extrapolation", "post-treatment", "dose-or-arms")
+_DOUBTS = ("weak-instrument", "extrapolation", "post-treatment", "dose-or-arms", "empty-level")
 TARGETS = {
     "ATE": "average effect",
     "ATT": "average effect on the treated",
@@ -102,11 +102,12 @@ class EffectEstimate(Result):
 
     @property
     def hidden_confounding(self) -> HiddenConfounding | None:
-        """How strong a hidden confounder must be; None where that has no meaning (instruments,
-        no standard error)."""
-        if self.target == "LATE" or not self.se > 0:
+        """How strong a hidden confounder must be; None for front-door and instrument estimates,
+        and without a standard error."""
+        if self.overlap is None or not self.se > 0:  # overlap: back-door estimates only
             return None
-        return robustness(self.value, self.se, self.n, self.alpha)
+        arms = bool(self.arm_sizes)
+        return robustness(self.value, self.se, self.n, self.alpha, arms=arms)
 
     def contrast(self) -> str:
         """The contrast as text, with the treatment's unit."""

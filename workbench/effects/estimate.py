@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError, QuestionError, recording, warn
+from ..core.results import number
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
@@ -223,7 +224,7 @@ def _back_door(
         "assumption": chosen.assumes,
         "estimator": chosen,
         "effects": _effects(chosen, question, t0, t1),
-        "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha),
+        "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha, target),
         "overlap": chosen.overlap_,
         "refutations": refutations,
     }
@@ -268,6 +269,7 @@ def _subgroups(
     t0: Any,
     t1: Any,
     alpha: float,
+    target: str,
 ) -> pd.DataFrame:
     """Average effects by level or quartile of each modifier."""
     rows = []
@@ -279,13 +281,20 @@ def _subgroups(
         places = column.cat.codes.to_numpy()
         for place in np.unique(places):
             inside = places == place
-            found = fitted.average_effect(fitted.x_[inside], T0=t0, T1=t1)
+            found = fitted.average_effect_within(inside, T0=t0, T1=t1, target=target)
             low, high = found.interval(alpha)
-            cell = str(column.cat.categories[place]) if place >= 0 else "(missing)"
+            cell = _cell(column.cat.categories[place]) if place >= 0 else "(missing)"
             row = {"modifier": name, "value": cell, "n": int(inside.sum())}
             rows.append(row | {"effect": found.value, "low": low, "high": high})
     columns = ["modifier", "value", "n", "effect", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _cell(level: Any) -> str:
+    """A level, or a range of numbers, as text."""
+    if isinstance(level, pd.Interval):
+        return f"{number(level.left, 4)} to {number(level.right, 4)}"
+    return str(level)
 
 
 def _refuse_choice(question: Question, estimator: Any, target: str) -> None:

@@ -228,6 +228,8 @@ def diagnose(data: EffectData, random_state: Seed = 0) -> Overlap:
     with recording() as notes:
         found = _arms(data, random_state) if data.arms else _dose(data, random_state)
         _tell(found)
+        if data.arms:
+            _tell_empty_levels(data)
     return _with_warnings(found, notes)
 
 
@@ -334,6 +336,34 @@ def _correlation(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> float:
     a, b = a - share @ a, b - share @ b
     size = np.sqrt((share @ a**2) * (share @ b**2))
     return float(share @ (a * b) / size) if size > 1e-12 else 0.0
+
+
+def _tell_empty_levels(data: EffectData) -> None:
+    """A level in which an arm never occurs is a fact, whatever a model of propensities says."""
+    for part in (data.x, data.w):
+        if part is None:
+            continue
+        for feature in part.schema:
+            column = part.frame[feature.name]
+            if not feature.is_discrete or len(column.cat.categories) > 50:
+                continue
+            counts = pd.crosstab(column, data.t).reindex(
+                columns=range(len(data.arms)), fill_value=0
+            )
+            # In a small level an arm may be absent by chance.
+            share = np.bincount(data.t, minlength=len(data.arms)) / len(data)
+            size = counts.sum(axis=1).to_numpy()[:, None]
+            absent = (counts.to_numpy() == 0) & (size * share > 5)
+            if absent.any():
+                i, a = np.argwhere(absent)[0]
+                rows = int(size[absent.any(axis=1), 0].sum())
+                warn(
+                    "empty-level",
+                    f"no row with {feature.name!r} = {counts.index[i]!r} received "
+                    f"{data.t_name!r} = {data.arms[a]!r} ({count(rows, 'row')} in such levels): "
+                    "for them the effect is extrapolation",
+                    [feature.name],
+                )
 
 
 def _tell(found: Overlap) -> None:

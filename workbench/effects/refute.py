@@ -82,7 +82,7 @@ class Refutations(Result):
 
     def summary(self) -> str:
         listed = ", ".join(f"{item.name} {item.outcome}" for item in self.items)
-        return f"Refutations {self.outcome}: {listed}."
+        return f"Refutations {self.outcome}: {listed}. None of them sees a hidden confounder."
 
     def to_frame(self, long: bool = False) -> pd.DataFrame:
         return pd.concat([item.to_frame() for item in self.items])

@@ -20,6 +20,7 @@ class HiddenConfounding(Result):
     """Robustness values of one effect; see :func:`robustness`.
 
     Attributes:
+        arms: Whether the treatment has arms.
         to_zero: Share of the residual variation of treatment and of outcome that a hidden
             confounder must explain, both, to bring the estimate to zero.
         to_doubt: The same, to let the interval reach zero.
@@ -29,9 +30,16 @@ class HiddenConfounding(Result):
     to_zero: float
     to_doubt: float
     alpha: float
+    arms: bool = False
     warnings: tuple[CausalWarning, ...] = ()
 
     def summary(self) -> str:
+        if self.arms:
+            return (
+                f"A hidden confounder that explains {self.to_zero:.1%} of what is left of the "
+                "outcome and as large a share of the weights that balance the arms brings the "
+                f"effect to zero; {self.to_doubt:.1%} is enough to let the interval reach zero."
+            )
         return (
             f"A hidden confounder that explains {self.to_zero:.1%} of what is left of both "
             f"treatment and outcome brings the effect to zero; {self.to_doubt:.1%} is enough to "
@@ -54,7 +62,9 @@ class HiddenConfounding(Result):
         return {"level": number(100 * (1 - self.alpha)) + " %"}
 
 
-def robustness(value: float, se: float, n: int, alpha: float = 0.05) -> HiddenConfounding:
+def robustness(
+    value: float, se: float, n: int, alpha: float = 0.05, arms: bool = False
+) -> HiddenConfounding:
     """Robustness values of an estimate from its standard error.
 
     A confounder with partial R² of r with outcome and treatment can move the estimate by at most
@@ -67,6 +77,11 @@ def robustness(value: float, se: float, n: int, alpha: float = 0.05) -> HiddenCo
             side.
         n: Rows.
         alpha: One minus the level of the interval.
+        arms: The treatment has arms: the share on its side is then one of the variance of the
+            inverse-propensity weights, which a confounder in a small stratum can reach with a
+            tiny share of the treatment itself.
+
+    The bound takes errors of constant variance; where they vary with the dose, less is enough.
 
     Raises:
         ParameterError: A standard error that is not positive.
@@ -86,7 +101,7 @@ def robustness(value: float, se: float, n: int, alpha: float = 0.05) -> HiddenCo
 
     f = abs(value) / (se * math.sqrt(n))
     shrunk = max(f - float(ndtri(1 - alpha / 2)) / math.sqrt(n), 0.0)
-    return HiddenConfounding(_value(f), _value(shrunk), alpha)
+    return HiddenConfounding(_value(f), _value(shrunk), alpha, arms)
 
 
 def _value(f: float) -> float:

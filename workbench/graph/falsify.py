@@ -97,6 +97,7 @@ class Falsification(Result):
     def how(self) -> dict[str, Any]:
         found = {
             "test": "partial correlation; likelihood ratio where a category is involved",
+            "a failure may also mean": "a mechanism that bends, or rows that depend on others",
             "relabelled graphs that violate no more": f"{self.p_better:.3g}",
             "relabelled graphs in the same class": f"{self.p_same:.3g}",
         }
@@ -144,8 +145,10 @@ def falsify(
         DataError: A node is not a column, or the table can't be used.
         GraphError: The graph is a PAG or class without members.
 
-    When to use something else: the test sees linear and level-wise dependence only. With rows
-    that depend on each other (a cluster, a time) p-values are too small.
+    When to use something else: the test sees linear and level-wise dependence only, and it takes
+    away the influence of S linearly. Where a mechanism bends (or counts, or levels coded as
+    numbers are involved), a true independence can fail; rows that depend on each other (a
+    cluster, a time) make p-values too small.
 
     References:
         Eulig, Mastakouri, Blöbaum, Hardt, Janzing, "Toward falsifying causal graphs using a
@@ -171,7 +174,7 @@ def falsify(
                 advice=did_you_mean(node, df.columns),
             )
     with recording() as notes:
-        design = prepare(df[list(graph.observed)], schema=schema)
+        design = prepare(df[_needed(graph, df, schema)], schema=schema)
     test = GaussianTest(design)
     at = {name: i for i, name in enumerate(design.names)}
     statements = [s for s in implied_independencies(graph) if {s.x, s.y, *s.given} <= at.keys()]
@@ -198,6 +201,13 @@ def falsify(
         left_out={n: w for n, w in design.left_out.items() if n in graph},
         warnings=tuple(notes),
     )
+
+
+def _needed(graph: CausalGraph, df: pd.DataFrame, schema: Schema | None) -> list[str]:
+    """The nodes, and the columns that tell whether rows depend on each other."""
+    known = schema or Schema.infer(df)
+    telling = [f.name for f in known if f.role in ("id", "time", "cluster") and f.name in df]
+    return [*graph.observed, *(n for n in telling if n not in graph)]
 
 
 def _grouped(

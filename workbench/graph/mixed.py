@@ -311,9 +311,8 @@ def _ancestral_member(graph: CausalGraph) -> MixedGraph:
         Zhang, "Causal reasoning with ancestral graphs", JMLR 2008.
     """
     at, size = graph._position, len(graph.nodes)
-    circles = PartialOrientation(size)
+    partial = PartialOrientation(size)
     spouses: list[list[int]] = [[] for _ in range(size)]
-    arrows = []
     for u, v, mark_u, mark_v in graph.edges:
         i, j = at[u], at[v]
         if mark_v == "tail" or (mark_u, mark_v) == ("tail", "circle"):
@@ -323,17 +322,15 @@ def _ancestral_member(graph: CausalGraph) -> MixedGraph:
                 advice="Separation is answered for graphs without selection bias.",
             )
         if mark_v == "circle":
-            circles.neighbors[i].add(j)
-            circles.neighbors[j].add(i)
+            partial.neighbors[i].add(j)
+            partial.neighbors[j].add(i)
         elif mark_u == "arrow":
             spouses[i].append(j)
             spouses[j].append(i)
         else:
-            arrows.append((i, j))
-    parents = extended(circles)
-    for i, j in arrows:
-        parents[j].add(i)
-    mixed = MixedGraph.of_parents(parents, spouses)
+            partial.parents[j].add(i)
+            partial.children[i].add(j)
+    mixed = MixedGraph.of_parents(extended(partial), spouses)
     for i in range(size):
         above = closure(mixed.parents, mixed.parents[i])
         clash = next((j for j in (i, *mixed.spouses[i]) if j in above), None)

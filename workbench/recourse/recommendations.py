@@ -135,10 +135,15 @@ class Recommendations(Result):
         found = self.outcomes[(self.outcomes["status"] == "found").to_numpy()]
         if not len(found):
             return ""
+        if self.quantity == "score":
+            checked = "Checked with the model"
+        else:  # the least that is enough by estimated mechanisms is, by their errors, often not
+            checked = "Just enough by the fitted causal model, whose own errors are not counted: "
+            checked += "ask for more than is needed"
         if found["bound"].isna().all():
-            return "Checked with the model; cheaper ways may exist (this method proves no bound)."
+            return f"{checked}; cheaper ways may exist (this method proves no bound)."
         proven = (found["gap"] <= 1e-6 * (1 + found["cost"])).sum()
-        return f"Checked with the model; {proven} of {len(found)} are proven to be the cheapest."
+        return f"{checked}; {proven} of {len(found)} are proven to be the cheapest."
 
     def how(self) -> dict[str, Any]:
         return {"method": self.method, "target": self.target, "cost": self.cost_unit}

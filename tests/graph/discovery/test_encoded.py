@@ -65,6 +65,8 @@ def test_whatever_is_not_plain_goes_through_the_gate():
         df.set_axis([*"abcd", "a"], axis=1),
         df.set_axis(range(5), axis=1),
         df.iloc[:5],
+        pd.concat([df, df]),
+        df.round(1),
         df["a"],
         df["a"].to_numpy(),
         df.to_numpy().astype(object),
@@ -73,6 +75,8 @@ def test_whatever_is_not_plain_goes_through_the_gate():
         assert plain_table(table, 10) is None
     with pytest.raises(DataError, match="'a'.*infinite.*row 9"):
         prepare(odd(df, a=infinite))
+    with pytest.warns(CausalWarning, match="duplicate-rows"):
+        prepare(pd.concat([df, df.iloc[:50]]).to_numpy())
     assert prepare(odd(df, a=1.0)).left_out == {"a": "constant"}
     assert "a" in prepare(odd(df, a=3 * df["b"])).left_out["b"]
     with pytest.raises(Exception, match="zz"):

@@ -7,6 +7,8 @@ from ...core.lazy import exports
 
 METHODS = {
     "pc": ".pc",
+    "fci": ".fci",
+    "direct_lingam": ".direct_lingam",
     "boss": ".boss",
     "ges": ".ges",
     "grasp": ".grasp",

@@ -19,6 +19,7 @@ Missing = Literal["auto", "complete", "pairwise"]
 
 MIN_ROWS = 10
 MAX_LEVELS = 20
+_RARE = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +168,7 @@ def _through_the_gate(
     variables = [n for n in variables if n not in left_out]
     if not variables:
         raise DataError("no column varies", column=constant[0])
+    _tell_rare_levels(frame, variables)
     frame = frame[variables]
     if not any(f.role == "cluster" for f in given.schema):
         warn_of_repeats(frame)
@@ -298,6 +300,23 @@ def _complete_rows(frame: Any) -> tuple[Any, np.ndarray | None]:
         )
         frame = frame[keep]
     return frame, position
+
+
+def _tell_rare_levels(frame: Any, variables: list[str]) -> None:
+    rare = []
+    for name in variables:
+        if frame[name].dtype.kind not in "iuf":
+            counts = frame[name].value_counts()
+            counts = counts[counts > 0]
+            if len(counts) <= MAX_LEVELS and counts.min() < _RARE:
+                rare.append(name)
+    if rare:
+        warn(
+            "rare-levels",
+            f"{listed(rare)} have levels in fewer than {_RARE} rows, for which the tests reject "
+            "too often: group such levels, or trust their edges less",
+            rare,
+        )
 
 
 def _is_constant(column: Any) -> bool:

@@ -19,11 +19,13 @@ from ...tables.schema import looks_like_id
 # Rows looked at for three distinct values; a column that needs more goes the ordinary way.
 _HEAD = 64
 _SPREAD = 1e100
+# Columns of which one must differ in this share of rows: well above where repeats are told.
+_LOOKED_AT, _DISTINCT = 8, 0.97
 
 
 @dataclass(frozen=True, eq=False)
 class PlainTable:
-    """Columns of finite floats, none of them constant, two-valued or of structural role.
+    """Columns of finite floats, none constant, two-valued or of structural role; no repeated rows.
 
     Attributes:
         names: Columns as in the caller's table; ``x0, x1, ...`` for an array.
@@ -60,11 +62,20 @@ def plain_table(data: Any, min_rows: int) -> PlainTable | None:
         size, spread = np.maximum(np.abs(low), np.abs(high)), high - low
     if not (spread > 4 * np.finfo(float).eps * size).all() or not _three_valued(array[:_HEAD]):
         return None
-    if not ((spread < _SPREAD) & (spread > 1 / _SPREAD)).all():
+    if not ((spread < _SPREAD) & (spread > 1 / _SPREAD)).all() or not _mostly_distinct(array):
         return None
     values = array - low
     values -= values.mean(axis=0)
     return PlainTable(names, type(data) is pd.DataFrame, values)
+
+
+def _mostly_distinct(array: np.ndarray) -> bool:
+    """Whether some column shows that nearly all rows differ: none of them can be repeats."""
+    for column in array.T[:_LOOKED_AT]:
+        ordered = np.sort(column)
+        if (ordered[1:] != ordered[:-1]).mean() > _DISTINCT:
+            return True
+    return False
 
 
 def _three_valued(head: np.ndarray) -> bool:

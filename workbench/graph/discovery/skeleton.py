@@ -137,18 +137,18 @@ def skeleton(
 
 def evidence(
     test: IndependenceTest, adjacent: np.ndarray, allowed: np.ndarray, limits: Limits
-) -> tuple[np.ndarray, np.ndarray]:
-    """Unshielded triples a - b - c, and for each e, which speaks for the collider a → b ← c.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unshielded triples a - b - c, and how well a and c are separated without and with b.
 
-    e is the largest log p-value of a and c given a set without b, minus the largest given a set
-    with it.
+    The difference, e, speaks for the collider a → b ← c.
 
     Returns:
-        ``(m, 3)`` triples with a < c in lexicographic order, ``(m,)`` e.
+        ``(m, 3)`` triples with a < c in lexicographic order; ``(m,)`` the largest log p-value of
+        a and c given a set without b; the same given a set with it.
     """
     found = _compiled_evidence if _is_simple(test) else _batched_evidence
     triples, without, within = found(test, _Neighbours(adjacent, adjacent & allowed.T), limits)
-    return triples, np.maximum(without, -_FAR) - np.maximum(within, -_FAR)
+    return triples, np.maximum(without, -_FAR), np.maximum(within, -_FAR)
 
 
 class _Neighbours:
@@ -341,6 +341,8 @@ def _compiled_evidence(
         counts = {c: comb(int(c), level) for c in np.unique(near.candidates).tolist()}
         work = np.array([counts[c] for c in near.candidates.tolist()], dtype=object) * ends
         active &= (work > 0) & (work <= limits.max_tests)
+        if not active.any():
+            break
         work = np.where(active, work, 0)
         ratio = np.full((2, 2 * count), np.inf)
         for first, last in _portions(work):
@@ -369,6 +371,9 @@ def _compiled_evidence(
 
 def _portions(work: np.ndarray) -> Iterator[tuple[int, int]]:
     """Ranges of x with about ``_BREATH`` tests each."""
+    if work.sum() <= _BREATH:
+        yield 0, len(work)
+        return
     first, total = 0, 0
     for x, tests in enumerate(work.tolist()):
         total += tests

@@ -1,0 +1,142 @@
+"""What PC and FCI share: their front door, and words on what tests have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import ParameterError, recording, warn
+from ...tables.schema import Schema
+from ..causal_graph import CausalGraph
+from ..knowledge import Knowledge
+from .design import Design, as_records, prepare
+from .independence import GaussianTest
+from .skeleton import Limits
+
+Search = Callable[[Design, GaussianTest, float, Limits], CausalGraph]
+
+
+def answer(
+    method: str,
+    search: Search,
+    data: Any,
+    alpha: float,
+    knowledge: Knowledge | None,
+    schema: Schema | None,
+    depth: int | None,
+    max_tests: int,
+    time_limit: float | None,
+) -> CausalGraph:
+    """Check the question, search, and say what was done."""
+    check_parameters(alpha, depth, max_tests, time_limit)
+    with recording() as notes:
+        design = prepare(data, schema, knowledge)
+        graph = on_design(search)(design, alpha, depth, max_tests, time_limit)
+    return graph.with_info(
+        method=method,
+        parameters={"alpha": alpha, "depth": depth, "max_tests": max_tests},
+        explanation=explain(design, alpha),
+        rows=design.rows,
+        left_out=dict(design.left_out),
+        warnings=as_records(notes),
+    )
+
+
+def on_design(search: Search) -> Callable[..., CausalGraph]:
+    """The search on prepared data, with the parameters of the front door."""
+
+    def run(
+        design: Design,
+        alpha: float = 0.01,
+        depth: int | None = None,
+        max_tests: int = 20_000_000,
+        time_limit: float | None = None,
+    ) -> CausalGraph:
+        return search(design, GaussianTest(design), alpha, Limits(depth, max_tests, time_limit))
+
+    return run
+
+
+def required_matrix(design: Design) -> np.ndarray:
+    """``(d, d)`` which arrows the knowledge requires."""
+    at = {n: i for i, n in enumerate(design.names)}
+    out = np.zeros((len(at), len(at)), dtype=bool)
+    for u, v in design.knowledge.required:
+        out[at[u], at[v]] = True
+    return out
+
+
+def edge_p_values(
+    graph: CausalGraph, log_p: np.ndarray, names: tuple[str, ...]
+) -> dict[tuple[str, str], float]:
+    """The largest p-value of each edge, by its names in canonical order."""
+    at = {n: i for i, n in enumerate(names)}
+    pairs = sorted(sorted((at[u], at[v])) for u, v, *_ in graph.edges)
+    i, j = np.array(pairs, dtype=int).reshape(-1, 2).T
+    keys = ((names[a], names[b]) for a, b in pairs)
+    return dict(zip(keys, np.exp(log_p[i, j]).tolist(), strict=True))
+
+
+def warn_unsupported(design: Design, required: np.ndarray, log_p: np.ndarray, alpha: float) -> None:
+    for i, j in zip(*np.nonzero(required), strict=True):
+        if log_p[i, j] > np.log(alpha):
+            u, v = design.names[i], design.names[j]
+            warn(
+                "unsupported-knowledge",
+                f"the edge {u} -> {v} is required, but a test finds no dependence "
+                f"(p = {np.exp(log_p[i, j]):.2g})",
+                [u, v],
+            )
+
+
+def triple_conflict(wanted: bool, names: list[str]) -> str:
+    """One sentence on a triple whose evidence for or against a collider was overruled."""
+    a, b, c = names
+    if wanted:
+        return f"{a} -> {b} <- {c} not oriented: it contradicts stronger evidence or knowledge"
+    return f"{a} -> {b} <- {c} oriented against the test: other evidence or knowledge is stronger"
+
+
+def explain(design: Design, alpha: float) -> str:
+    """What was searched, by which test, and why."""
+    text = f"{len(design.names)} columns, {design.rows:,} rows, tests at level {alpha:g}. "
+    if design.wide:
+        shown = ", ".join(map(repr, design.wide[:5])) + (", ..." if len(design.wide) > 5 else "")
+        text += (
+            f"Columns with more than two unordered levels ({shown}) enter as blocks of 0/1 "
+            "columns: Wilks' likelihood-ratio test where they take part, Fisher-z on partial "
+            "correlations elsewhere."
+        )
+    else:
+        text += (
+            "All columns are numbers, ordered or two-valued: Fisher-z test on partial correlations."
+        )
+    text += " Dependence that is not linear may go unseen."
+    if design.left_out:
+        named = "; ".join(f"{n!r} ({why})" for n, why in sorted(design.left_out.items()))
+        text += f" Left out: {named}."
+    return text
+
+
+def check_parameters(
+    alpha: float, depth: int | None, max_tests: int, time_limit: float | None
+) -> None:
+    """Refuse levels and limits that make no sense."""
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+    if not is_number(alpha) or not 0 < alpha < 1:
+        raise ParameterError(
+            "must be a number between 0 and 1",
+            column="alpha",
+            value=alpha,
+            advice="0.01 suits thousands of rows, 0.05 hundreds.",
+        )
+    if depth is not None and (not isinstance(depth, int | np.integer) or depth < 0):
+        raise ParameterError("must be 0, 1, 2, ... or None", column="depth", value=depth)
+    for name, value in (("max_tests", max_tests), ("time_limit", time_limit)):
+        if value is not None and (not is_number(value) or not value > 0):
+            raise ParameterError("must be positive", column=name, value=value)
