@@ -45,7 +45,8 @@ class State(NamedTuple):
         clique: ``(3, d, d)`` which Q it keeps, as bits over the neighbours of y in order.
         best: ``(3, d)`` largest of ``gain`` over x.
         after: ``(d, ⌈d / 64⌉)`` bits of the w with u → w or u - w.
-        stale: ``(d,)`` variables whose moves must be computed again.
+        stale: ``(d,)`` y for which all moves must be computed again.
+        turned: ``(d, d)`` y, x of which only the move from x must be.
         banned: ``(d, d)`` pairs that may not be joined.
     """
 
@@ -56,6 +57,7 @@ class State(NamedTuple):
     best: np.ndarray
     after: np.ndarray
     stale: np.ndarray
+    turned: np.ndarray
     banned: np.ndarray
 
 
@@ -74,6 +76,7 @@ def begin(parents: np.ndarray) -> State:
         best=np.full((3, d), -np.inf),
         after=after,
         stale=np.ones(d, np.bool_),
+        turned=np.zeros((d, d), np.bool_),
         banned=np.zeros((d, d), np.bool_),
     )
 
@@ -177,7 +180,8 @@ def _consider(score, state, allowed, required, y, only, strict):
     out = np.empty(d)
     for bits in _cliques(state, around):
         base = _members(into, bits, around)
-        gains(score, y, base, open_, out)
+        if only < 0 or open_[only]:
+            gains(score, y, base, open_, out)
         whole = np.nan
         for x in range(d):
             if x == y or (only >= 0 and x != only):
@@ -297,12 +301,19 @@ def apply(state, allowed, kind, y, x, bits):
     dag = np.zeros((d, d), np.bool_)
     if not extend(arrows, lines, allowed, dag):
         return False
+    become(state, dag)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def become(state, dag):
+    """Go to the class of a DAG; only moves that this touches will be computed again."""
+    arrows, lines = np.empty_like(state.arrows), np.empty_like(state.lines)
     complete(dag, arrows, lines)
     _mark_stale(state, arrows, lines)
     _note_paths(arrows, lines, state.after)
     state.arrows[:] = arrows
     state.lines[:] = lines
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -322,7 +333,7 @@ def _mark_stale(state, arrows, lines):
                 for u in range(d):
                     # Turning u → a rests on the parents of a.
                     if arrows[u, a] and arrows[b, a] != state.arrows[b, a]:
-                        state.stale[u] = True
+                        state.turned[u, a] = True
                     # What neighbours of u are adjacent to counts in all moves into u.
                     if joined != _adjacent(state, i, j) and (state.lines[u, a] or lines[u, a]):
                         state.stale[u] = True
@@ -386,9 +397,12 @@ def climb(score, state, allowed, required, kinds, steps):
     total = 0.0
     while True:
         for y in range(len(allowed)):
-            if state.stale[y]:
-                _consider(score, state, allowed, required, y, -1, False)
-                state.stale[y] = False
+            first, last = (-1, 0) if state.stale[y] else (0, len(allowed))
+            for x in range(first, last):
+                if x < 0 or state.turned[y, x]:
+                    _consider(score, state, allowed, required, y, x, False)
+            state.stale[y] = False
+            state.turned[y] = False
         if steps == 0:
             return total, False
         gain = 0.0
@@ -399,6 +413,11 @@ def climb(score, state, allowed, required, kinds, steps):
             return total, True
         total += gain
         steps -= 1
+
+
+def copied(state: State) -> State:
+    """A state of its own."""
+    return State(*(a.copy() for a in state))
 
 
 def deletions(state: State) -> list[tuple[int, int]]:
@@ -412,7 +431,7 @@ def deletions(state: State) -> list[tuple[int, int]]:
 
 def without(state: State, allowed: np.ndarray, y: int, x: int) -> tuple[State, float] | None:
     """The state after deleting an edge for good, and the gain; None if it can't be deleted."""
-    out = State(*(a.copy() for a in state))
+    out = copied(state)
     if not apply(out, allowed, DELETE, y, x, out.clique[DELETE, y, x]):
         return None
     out.banned[x, y] = out.banned[y, x] = True

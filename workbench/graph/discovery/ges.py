@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -148,22 +149,38 @@ def search(
             ended = True
         return total, ended
 
-    state = kernel.begin(start)
-    total, ended = climbed(state, 0.0)
-    improved = extended
-    while improved and ended:
-        improved = False
+    def without_edge(state: Any) -> Iterator[tuple[Any, float, tuple]]:
         for y, x in kernel.deletions(state):
             trial = kernel.without(state, problem.allowed, y, x)
-            if trial is None:
-                continue
-            gain, ended = climbed(*trial)
+            if trial is not None:
+                yield *trial, (x, y)
+
+    def without_node(state: Any) -> Iterator[tuple[Any, float, tuple]]:
+        dag = np.zeros_like(problem.allowed)
+        extend(state.arrows, state.lines, problem.allowed, dag)
+        whole = problem.total(dag)
+        for v in range(len(dag)):
+            rest = dag.copy()
+            rest[v] &= problem.required[v]
+            rest[:, v] &= problem.required[:, v]
+            trial = kernel.copied(state)
+            kernel.become(trial, rest)
+            yield trial, problem.total(rest) - whole, ()
+
+    state = kernel.begin(start)
+    total, ended = climbed(state, 0.0)
+    looks = [without_edge, without_node] if extended else []
+    at = 0
+    while at < len(looks) and ended:
+        at += 1
+        for trial, change, banned in looks[at - 1](state):
+            gain, ended = climbed(trial, change)
             if gain > kernel.TOLERANCE:
-                state, total, improved = trial[0], total + gain, True
+                state, total, at = trial, total + gain, 0
                 state.banned[:] = False
-                state.stale[[x, y]] = True
+                state.stale[list(banned)] = True
                 total, ended = climbed(state, total)
-            if improved or not ended:
+            if at == 0 or not ended:
                 break
     dag = np.zeros_like(problem.allowed)
     extend(state.arrows, state.lines, problem.allowed, dag)
