@@ -147,7 +147,7 @@ def check(
 def discover(
     options: Options,
     table: Table,
-    method: Annotated[str, typer.Option(help="Which algorithm.")] = "pc",
+    method: Annotated[str, typer.Option(help="Which algorithm.")] = "boss",
     knowledge: KnowledgeFile = None,
     boot: Annotated[int, typer.Option(help="Resamples for edge confidence; 0 for none.")] = 100,
     format: Annotated[GraphFormat, typer.Option(help="Of the graph.")] = GraphFormat.dot,

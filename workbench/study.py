@@ -154,7 +154,7 @@ class Study:
 
     def discover(
         self,
-        method: str = "pc",
+        method: str = "boss",
         *,
         knowledge: Knowledge | None = None,
         n_boot: int = 100,

@@ -26,7 +26,7 @@ from .knowledge import Knowledge
 
 def bootstrap(
     df: Any,
-    method: str = "pc",
+    method: str = "boss",
     n_boot: int = 100,
     knowledge: Knowledge | None = None,
     schema: Schema | None = None,

@@ -16,7 +16,7 @@ from .knowledge import Knowledge
 
 def discover(
     df: Any,
-    method: str = "pc",
+    method: str = "boss",
     knowledge: Knowledge | None = None,
     schema: Schema | None = None,
     random_state: Seed = 0,
