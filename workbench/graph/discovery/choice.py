@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from ...core.errors import ParameterError, did_you_mean
-from ...core.seeding import Seed
+from ...core.seeding import Seed, sequence
 from .design import Design
 from .independence import GaussianTest, IndependenceTest
 
+# From this many rows on G² finds the better skeletons in tables of levels; below, Wilks' test,
+# which spends fewer degrees of freedom. Mean skeleton F1 at alpha 0.01 over asia, cancer,
+# earthquake, hepar2, sachs, survey, win95pts (G², Wilks): 1,000 rows .69, .73; 2,000 .79, .81;
+# 3,000 .82, .83; 5,000 .864, .857.
+ROWS_FOR_COUNTS = 5000
 TESTS = ("auto", "gaussian", "g2", "kci", "rcit")
 
 
 def resolve(design: Design, test: str) -> str:
-    """The test that is meant; ``"auto"`` is G² where all columns are levels, else Gaussian.
+    """The test that is meant; ``"auto"`` is G² for 5,000 rows of levels, else Gaussian.
 
     Raises:
         ParameterError: An unknown test, or G² for a table that holds a number.
@@ -24,7 +29,8 @@ def resolve(design: Design, test: str) -> str:
             advice=did_you_mean(test, TESTS),
         )
     if test == "auto":
-        return "gaussian" if design.codes is None else "g2"
+        counts = design.codes is not None and design.rows >= ROWS_FOR_COUNTS
+        return "g2" if counts else "gaussian"
     if test == "g2" and design.codes is None:
         raise ParameterError(
             "'g2' needs a table of levels without numbers",
@@ -37,6 +43,7 @@ def resolve(design: Design, test: str) -> str:
 
 def chosen(design: Design, test: str, random_state: Seed = 0) -> IndependenceTest:
     """The test itself; for errors see :func:`resolve`."""
+    sequence(random_state)
     test = resolve(design, test)
     if test == "gaussian":
         return GaussianTest(design)
@@ -50,20 +57,21 @@ def chosen(design: Design, test: str, random_state: Seed = 0) -> IndependenceTes
 
 
 def words(design: Design, test: str) -> str:
-    """One or two sentences: which test, why, and what it can't see."""
+    """Which test, why, and what it can't see."""
     name = resolve(design, test)
+    if name == "gaussian":
+        return _gaussian(design, test)
     if name == "g2":
+        why = f"All columns are levels and rows are {ROWS_FOR_COUNTS:,} or more: "
         return (
-            "All columns are levels: G² test on tables of counts. It sees dependence of any shape, "
-            "but conditioning on many columns leaves few rows for each table."
+            f"{why if test == 'auto' else ''}G² test on tables of counts, which sees dependence of "
+            "any shape; conditioning on many columns leaves few rows for each table."
         )
-    if name in ("kci", "rcit"):
-        full = "Kernel test (KCI)" if name == "kci" else "Randomised kernel test (RCIT)"
-        return f"{full}, as asked: sees dependence of any shape, and takes its time."
-    return _gaussian(design)
+    full = "Kernel test (KCI)" if name == "kci" else "Randomised kernel test (RCIT)"
+    return f"{full}, as asked: sees dependence of any shape, and takes its time."
 
 
-def _gaussian(design: Design) -> str:
+def _gaussian(design: Design, test: str) -> str:
     if design.wide:
         shown = ", ".join(map(repr, design.wide[:5])) + (", ..." if len(design.wide) > 5 else "")
         text = (
@@ -75,4 +83,6 @@ def _gaussian(design: Design) -> str:
         text = (
             "All columns are numbers, ordered or two-valued: Fisher-z test on partial correlations."
         )
+    if test == "auto" and design.codes is not None:
+        text += f" (From {ROWS_FOR_COUNTS:,} rows on it would be G² on tables of counts.)"
     return text + " Dependence that is not linear may go unseen."

@@ -12,7 +12,7 @@ from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
-from .choice import chosen, words
+from .choice import chosen, resolve, words
 from .design import Design, as_records, prepare
 from .independence import IndependenceTest
 from .skeleton import Limits
@@ -40,7 +40,12 @@ def answer(
         graph = on_design(search)(design, alpha, test, depth, max_tests, random_state, time_limit)
     return graph.with_info(
         method=method,
-        parameters={"alpha": alpha, "test": test, "depth": depth, "max_tests": max_tests},
+        parameters={
+            "alpha": alpha,
+            "test": resolve(design, test),
+            "depth": depth,
+            "max_tests": max_tests,
+        },
         explanation=explain(design, alpha, test),
         rows=design.rows,
         left_out=dict(design.left_out),

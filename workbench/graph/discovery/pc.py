@@ -54,9 +54,11 @@ def pc(
     - ``"g2"``: G² from counts, for tables of levels without numbers. Sees any dependence; blind
       where the rows are few for the levels of the conditioning set.
     - ``"rcit"``: randomised kernel test. Sees any dependence of any columns; some hundredths of a
-      second a test, so that ten columns take a minute. Reject too often below 400 rows.
+      second a test, so that ten columns take a minute. It rejects too often
+      below 400 rows.
     - ``"kci"``: kernel test, cubic in the rows: for a few columns with up to 1,000 rows.
-    - ``"auto"``: ``"g2"`` where no column is a number, else ``"gaussian"``; never a kernel test.
+    - ``"auto"``: ``"g2"`` where no column is a number and rows are 5,000 or more, else
+      ``"gaussian"``; never a kernel test.
 
     Prefer a score-based search where power matters more than separating sets. ``alpha`` should
     shrink as the number of rows grows.
