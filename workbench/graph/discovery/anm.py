@@ -158,17 +158,15 @@ def _orient(
     graph: CausalGraph, questions: _Questions, alpha: float, stop: float | None
 ) -> tuple[CausalGraph, list[tuple[str, str]]]:
     """The class with the edges that can be told apart oriented, and those that can't."""
-    names, partial = graph.nodes, PartialOrientation.of(graph)
-    oriented = False
+    names, partial, oriented = graph.nodes, PartialOrientation.of(graph), False
+
+    def late() -> bool:
+        return stop is not None and time.monotonic() > stop
+
     while True:
         best = None
         for i, j in _open(partial, names, questions):
-            if stop is not None and time.monotonic() > stop:
-                warn(
-                    "time-limit",
-                    "stopped before all edges were asked about: more directions may be found",
-                )
-                best = None
+            if late():
                 break
             there, back = (
                 questions.p(names[a], names[b], frozenset(names[k] for k in partial.parents[b]))
@@ -184,6 +182,12 @@ def _orient(
         partial.orient(*best[1:])
         partial.close([best[1:]])
         oriented = True
+    if late():
+        warn(
+            "time-limit",
+            "stopped before the class was complete and every edge asked about: longer may find "
+            "more edges and directions",
+        )
     undecided = sorted(
         (names[i], names[j])
         for i, near in enumerate(partial.neighbors)
