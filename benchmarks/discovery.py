@@ -267,32 +267,47 @@ def forward_sample(levels: dict, tables: dict, graph: CausalGraph, n: int, seed:
     return pd.DataFrame({v: pd.Categorical.from_codes(codes[v], levels[v]) for v in tables})
 
 
-def networks(quick: bool, seed: int, rows: int = 5000) -> Iterator[Record]:
+def networks(quick: bool, seed: int) -> Iterator[Record]:
+    searches = {
+        "workbench boss": lambda df, k: discover(df, "boss"),
+        "workbench ges": lambda df, k: discover(df, "ges"),
+        "workbench pc": lambda df, k: discover(df, "pc"),
+        "causal-learn pc": lambda df, k: causal_learn(
+            df.apply(lambda column: column.cat.codes), "pc", k, "chisq"
+        ),
+    }
+    for name in ("child", "insurance", "alarm"):
+        yield from network_samples(name, 5000, range(seed, seed + (1 if quick else 5)), searches)
+    # Which test of independence suits tables of levels, on networks of their own.
+    searches = {
+        f"workbench pc, {test}": lambda df, k, test=test: discover(df, "pc", test=test)
+        for test in ("gaussian", "g2")
+    }
+    small = ("asia", "cancer", "earthquake", "sachs", "survey")
+    for name in small[:1] if quick else (*small, "hepar2", "win95pts"):
+        for rows in (1000, 5000):
+            count = 2 if quick else 20 if name in small else 6
+            yield from network_samples(name, rows, range(seed, seed + count), searches)
+
+
+def network_samples(
+    name: str, rows: int, seeds: range, searches: dict[str, Callable]
+) -> Iterator[Record]:
     folder = data_folder()
     if folder is None:
         return
-    for name in ("child", "insurance", "alarm"):
-        path = folder / "bnlearn" / f"{name}.bif.gz"
-        levels, tables = network(gzip.open(path, "rt").read())
-        graph = read_graph(path)
-        found: dict[str, list[dict[str, float]]] = defaultdict(list)
-        for k in range(1 if quick else 5):
-            df = forward_sample(levels, tables, graph, rows, seed + k)
-            codes = df.apply(lambda column: column.cat.codes)
-            runs = {
-                "workbench boss": timed(lambda df=df: discover(df, "boss")),
-                "workbench ges": timed(lambda df=df: discover(df, "ges")),
-                "workbench pc": timed(lambda df=df: discover(df, "pc")),
-                "causal-learn pc": timed(
-                    lambda codes=codes, k=k: causal_learn(codes, "pc", k, "chisq")
-                ),
-            }
-            for method, (seconds, guess) in runs.items():
-                # Columns that a search had to leave out count as unjoined.
-                whole = CausalGraph(graph.nodes, guess.edges)
-                row = {"seconds": seconds} | compare(whole, graph.cpdag()).to_dict()
-                found[method].append(row)
-        yield from summary(f"{name}, {rows} rows", found)
+    path = folder / "bnlearn" / f"{name}.bif.gz"
+    levels, tables = network(gzip.open(path, "rt").read())
+    graph = read_graph(path)
+    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for k in seeds:
+        df = forward_sample(levels, tables, graph, rows, k)
+        for method, search in searches.items():
+            seconds, guess = timed(lambda df=df, k=k, search=search: search(df, k))
+            # Columns that a search had to leave out count as unjoined.
+            whole = CausalGraph(graph.nodes, guess.edges)
+            found[method].append({"seconds": seconds} | compare(whole, graph.cpdag()).to_dict())
+    yield from summary(f"{name}, {rows} rows", found)
 
 
 def proteins() -> Iterator[Record]:

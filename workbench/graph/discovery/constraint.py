@@ -28,23 +28,21 @@ def answer(
     knowledge: Knowledge | None,
     schema: Schema | None,
     test: str,
-    depth: int | None,
-    max_tests: int,
     random_state: Seed,
-    time_limit: float | None,
+    limits: Limits,
 ) -> CausalGraph:
     """Check the question, search, and say what was done."""
-    check_parameters(alpha, depth, max_tests, time_limit)
+    check_parameters(alpha, limits.depth, limits.max_tests, limits.seconds)
     with recording() as notes:
         design = prepare(data, schema, knowledge)
-        graph = on_design(search)(design, alpha, test, depth, max_tests, random_state, time_limit)
+        graph = search(design, chosen(design, test, random_state), alpha, limits)
     return graph.with_info(
         method=method,
         parameters={
             "alpha": alpha,
             "test": resolve(design, test),
-            "depth": depth,
-            "max_tests": max_tests,
+            "depth": limits.depth,
+            "max_tests": limits.max_tests,
         },
         explanation=explain(design, alpha, test),
         rows=design.rows,

@@ -94,19 +94,8 @@ def fci(
         >>> g.kind, g.spouses("b")
         ('pag', ('c',))
     """
-    return answer(
-        "fci",
-        search,
-        data,
-        alpha,
-        knowledge,
-        schema,
-        test,
-        depth,
-        max_tests,
-        random_state,
-        time_limit,
-    )
+    limits = Limits(depth, max_tests, time_limit)
+    return answer("fci", search, data, alpha, knowledge, schema, test, random_state, limits)
 
 
 def search(

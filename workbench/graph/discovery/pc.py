@@ -98,19 +98,8 @@ def pc(
         >>> g.kind, sorted(g.directed_edges())
         ('cpdag', [('a', 'c'), ('b', 'c')])
     """
-    return answer(
-        "pc",
-        search,
-        data,
-        alpha,
-        knowledge,
-        schema,
-        test,
-        depth,
-        max_tests,
-        random_state,
-        time_limit,
-    )
+    limits = Limits(depth, max_tests, time_limit)
+    return answer("pc", search, data, alpha, knowledge, schema, test, random_state, limits)
 
 
 def search(
