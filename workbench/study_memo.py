@@ -94,7 +94,7 @@ def _graph(study: Study) -> Section:
         table = ensemble.to_frame().rename(columns=arrows)
         cards.append(Card.of("How stable its edges are", ensemble, table=table, rows=15, how={}))
     falsification = study.latest("falsify")
-    drawn = falsification.plot if len(falsification.implied) > 4 else None
+    drawn = falsification.plot if falsification.tested > 4 else None
     cards.append(
         Card.of("Does the table contradict it", falsification, rows=6, draw=drawn, size=(5, 3))
     )
