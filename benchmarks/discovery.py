@@ -31,6 +31,11 @@ from workbench.core.seeding import foreign_generators
 from workbench.graph import compare
 
 ROWS = 2000
+LAWS = {
+    "causes": "hubs are causes",
+    "effects": "hubs are effects",
+    "internal": "internally standardised",
+}
 METRICS = ("shd", "skeleton_f1", "arrow_f1", "parent_aid")
 
 
@@ -47,8 +52,7 @@ def run(quick: bool, seed: int) -> Iterator[Record]:
             peers.add("grasp")
         some = seeds[:1] if quick and d > 20 else seeds
         yield from beside(f"random, {d} columns", "random", d, some, peers)
-    for kind in ("hubs", "internal"):
-        name = "hubs" if kind == "hubs" else "internally standardised"
+    for kind, name in LAWS.items():
         yield from beside(f"{name}, 20 columns", kind, 20, seeds, {"boss", "pc"})
         if not quick:
             yield from beside(f"{name}, 50 columns", kind, 50, seeds, {"boss", "pc"})
@@ -66,16 +70,17 @@ def law(kind: str, d: int, seed: int, degree: float = 4.0) -> tuple[pd.DataFrame
     weights = np.zeros((d, d))
     order = r.permutation(d)
     for j in range(1, d):
-        if kind == "hubs":  # two causes each, chosen in proportion to the edges that they have
+        if kind in ("causes", "effects"):  # two each, in proportion to the edges that they have
             part = weights[np.ix_(order[:j], order[:j])] != 0
             share = part.sum(axis=0) + part.sum(axis=1) + (j <= 2)
             chosen = r.choice(j, size=min(2, j), replace=False, p=share / share.sum())
         else:
             chosen = np.flatnonzero(r.random(j) < degree / (d - 1))
         for i in chosen:
-            weights[order[i], order[j]] = r.uniform(0.5, 1) * r.choice([-1, 1])
+            edge = (order[j], order[i]) if kind == "effects" else (order[i], order[j])
+            weights[edge] = r.uniform(0.5, 1) * r.choice([-1, 1])
     rows = np.zeros((ROWS, d))
-    for v in order:
+    for v in order[::-1] if kind == "effects" else order:
         rows[:, v] = rows @ weights[:, v] + r.normal(size=ROWS)
         if kind == "internal":
             rows[:, v] = (rows[:, v] - rows[:, v].mean()) / rows[:, v].std()
