@@ -14,7 +14,7 @@ from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .design import prepare
 from .encoded import Missing
-from .scoring import Problem, check_parameters, finish, pose
+from .scoring import Problem, check_parameters, finish, pose, warn_unsupported
 
 
 def grasp(
@@ -81,6 +81,7 @@ def grasp(
                 f"stopped after {time_limit:g} s: the graph is the best so far, longer may find a "
                 "better one",
             )
+        warn_unsupported(problem, walk.parents)
         graph = finish(problem, walk.parents)
     return graph.with_info(
         method="grasp", score=problem.total(walk.parents), **problem.words(notes, depth=depth)
