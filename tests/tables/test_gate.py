@@ -6,7 +6,8 @@ import pytest
 
 from workbench import CausalWarning, Feature, Schema
 from workbench.core.errors import DataError
-from workbench.tables.gate import align, table, warn_of_repeats
+from workbench.tables.gate import align, table
+from workbench.tables.repeats import warn_of_repeats
 
 N = 12
 X = np.linspace(1, 2, N)

@@ -39,6 +39,10 @@ def boss(
     enter as blocks of 0/1 columns; a table without numbers is scored by BDeu. λ = 1/2 is BIC, which
     draws too many edges among many columns; the default is λ = 1.
 
+    Names and places of columns have no part in the search, with two exceptions: of columns that are
+    functions of each other the first by name stays, and so does the order of variables that share
+    equally much with all others, should their scores tie as well.
+
     Assumes no hidden common causes, and sees dependence that is linear (between numbers) or in
     means and shares (with categories). Prefer :func:`~workbench.graph.discovery.pc` where the
     separating sets are wanted, :func:`~workbench.graph.discovery.fci` where causes may be hidden.

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...core.errors import DataError, warn
 from ...tables.encode import Encoder
-from ...tables.gate import Table, count, table, warn_of_repeats
+from ...tables.gate import Table, count, table
+from ...tables.repeats import warn_of_repeats
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
 from .gaps import pair_counts

@@ -33,8 +33,8 @@ def ges(
     From the empty graph, each step makes the best valid move between classes: a deletion if one
     raises the score, else a turn, else an insertion. When none is left, each variable loses all its
     edges for a trial and the search goes on from there; then (up to 60 variables) each edge is
-    deleted and forbidden for a trial, the least harmful first; a better end is kept. This escapes
-    the local optima in which a search that inserts first ends with twice the edges.
+    deleted and forbidden for a trial; the best end is kept if it is better. This escapes the local
+    optima in which a search that inserts first ends with twice the edges.
 
     Scores, assumptions and treatment of columns are those of
     :func:`~workbench.graph.discovery.boss`, which is faster and usually a little more accurate;
@@ -184,15 +184,20 @@ def search(
     at = 0
     while at < len(looks) and ended:
         at += 1
+        best, highest = None, total
         for trial, banned in looks[at - 1](state):
             reached, ended = climbed(trial)
-            if _beats(reached, total):
-                state, total, at = trial, reached, 0
-                state.banned[:] = False
-                state.stale[list(banned)] = True
-                total, ended = climbed(state)
-            if at == 0 or not ended:
+            if _beats(reached, highest):
+                best, highest = (trial, banned), reached
+            if not ended:
                 break
+        if best is not None:
+            (state, banned), at = best, 0
+            state.banned[:] = False
+            state.stale[list(banned)] = True
+            total = highest
+            if ended:
+                total, ended = climbed(state)
     return member(state), ended
 
 

@@ -36,7 +36,8 @@ def grasp(
     ancestors that stand between, to just before x. Tucks that keep the score may be followed by
     others, ``depth`` deep (the first one of an edge whose ends share all other parents, as long as
     that leads anywhere); a better score is kept, and the search starts again. It is made from two
-    orders, that of how much a variable shares with the others and its reverse; from the better one, moves between classes go on where tucks end.
+    orders, that of how much a variable shares with the others and its reverse; from the better one,
+    moves between classes go on where tucks end.
 
     Scores, assumptions and treatment of columns are those of
     :func:`~workbench.graph.discovery.boss`, which is faster and about as accurate: prefer it
