@@ -169,6 +169,8 @@ def test_repeated_rows_of_whole_numbers_are_told():
     once = pd.DataFrame({k: rng.integers(20_000, 90_000, 100) for k in names})
     (message,) = repeats(pd.concat([once] * 10, ignore_index=True))
     assert "900 rows of 1,000" in message and "row 100)" in message
+    alone = pd.DataFrame({"x": rng.normal(size=200), "arm": rng.integers(0, 2, 200)})
+    assert repeats(pd.concat([alone] * 2)) and not repeats(alone)
     rounded = pd.DataFrame(rng.normal(size=(100, 3)).round(1), columns=list("abc"))
     assert repeats(pd.concat([rounded] * 5)) and repeats(pd.concat([rounded + 0.05] * 5))
 

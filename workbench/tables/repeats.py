@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -12,18 +10,21 @@ from .gate import as_plain, count
 
 _REPEATED = 0.05  # share of rows that repeat others from which it matters
 _MEASURED = 20  # distinct values from which a number counts for itself
+_MEASURED_FINELY = 50  # and from which it counts as measured, if most values have fractions
+_RANKED = 5_000  # rows that tell how alike two columns are
 _ALIKE = 0.95  # rank correlation from which two columns tell rows apart no better than one
 
 
 def warn_of_repeats(frame: pd.DataFrame) -> None:
     """Warn of rows that repeat others exactly, far more often than chance would have it: they
     count twice as evidence."""
-    many = [n for n in frame.columns if frame[n].dtype.kind in "iuf"]
-    many = [n for n in many if frame[n].nunique() > _MEASURED]
-    if not many:
+    if not any(_has_many(frame[n]) for n in frame.columns):
         return
     repeated = frame.duplicated().to_numpy()
-    if repeated.mean() > _REPEATED and _repeats_by_chance(frame, many) < 0.1 * repeated.sum():
+    if repeated.mean() > _REPEATED and (
+        any(_has_fractions(frame[n]) for n in frame.columns)
+        or _repeats_by_chance(frame) < 0.1 * repeated.sum()
+    ):
         warn(
             "duplicate-rows",
             f"{count(int(repeated.sum()), 'row')} of {len(frame):,} repeat earlier rows exactly "
@@ -32,20 +33,28 @@ def warn_of_repeats(frame: pd.DataFrame) -> None:
         )
 
 
-def _repeats_by_chance(frame: pd.DataFrame, many: Sequence[str]) -> float:
+def _has_many(column: pd.Series) -> bool:
+    return column.dtype.kind in "iuf" and column.nunique() > _MEASURED
+
+
+def _has_fractions(column: pd.Series) -> bool:
+    """Whether it is a number that is measured: it alone hardly ever agrees in two rows."""
+    if column.dtype.kind != "f" or column.nunique() <= _MEASURED_FINELY:
+        return False
+    return bool((column % 1 != 0).mean() > 0.5)
+
+
+def _repeats_by_chance(frame: pd.DataFrame) -> float:
     """Pairs of equal rows to expect if numbers of many values are independent of the rest.
 
     With q(c) = Σ p² the chance that two rows agree in c, n (n - 1) / 2 Π q. All columns of few
     values count as one, whatever their dependence, and of numbers that nearly are each other's
     function only the first.
     """
-    few = frame.columns.difference(list(many), sort=False)
-    agree = (
-        _agreement(frame.groupby(list(few), dropna=False, observed=True).size())
-        if len(few)
-        else 1.0
-    )
-    ranks = frame[list(many)].rank()
+    many = [n for n in frame.columns if _has_many(frame[n])]
+    few = [n for n in frame.columns if n not in many]
+    agree = _agreement(frame.groupby(few, dropna=False, observed=True).size()) if len(few) else 1.0
+    ranks = frame[many].iloc[:: 1 + len(frame) // _RANKED].rank()
     alike = np.abs(ranks.fillna(ranks.mean()).corr().to_numpy())
     kept: list[int] = []
     for j, name in enumerate(many):

@@ -33,8 +33,9 @@ def ges(
     From the empty graph, each step makes the best valid move between classes: a deletion if one
     raises the score, else a turn, else an insertion. When none is left, each variable loses all its
     edges for a trial and the search goes on from there; then (up to 60 variables) each edge is
-    deleted and forbidden for a trial; the best end is kept if it is better. This escapes the local
-    optima in which a search that inserts first ends with twice the edges.
+    deleted and forbidden for a trial; the best end is kept if it is better (beyond 60, the first
+    that is). This escapes the local optima in which a search that inserts first ends with twice the
+    edges.
 
     Scores, assumptions and treatment of columns are those of
     :func:`~workbench.graph.discovery.boss`, which is faster and usually a little more accurate;
@@ -109,7 +110,8 @@ def _on_design(
 # The same search without the front door: for resamples of a table that has been checked.
 ges.on_design = _on_design
 
-# Beyond this many variables only these, not every edge, get a second look: seconds, not minutes.
+# Beyond this many variables only these, not every edge, get a second look, and the first better
+# end is taken, not the best, and the look goes on behind it: seconds, not minutes.
 _EVERY_EDGE = 60
 _STEPS = 50  # between two of these, an interrupt or the time limit can stop the search
 
@@ -168,7 +170,7 @@ def search(
 
     def without_node(state: Any) -> Iterator[tuple[Any, tuple]]:
         dag = member(state)
-        for v in range(len(dag)):
+        for v in (first + np.arange(len(dag))) % len(dag):
             rest = dag.copy()
             rest[v] &= problem.required[v]
             rest[:, v] &= problem.required[:, v]
@@ -179,17 +181,21 @@ def search(
     state = kernel.begin(start)
     total, ended = climbed(state)
     looks = [without_node, without_edge] if extended else []
-    if len(start) > _EVERY_EDGE:
+    large, first = len(start) > _EVERY_EDGE, 0
+    if large:
         looks = looks[:1]
     at = 0
     while at < len(looks) and ended:
         at += 1
         best, highest = None, total
-        for trial, banned in looks[at - 1](state):
+        for tried, (trial, banned) in enumerate(looks[at - 1](state)):
             reached, ended = climbed(trial)
             if _beats(reached, highest):
                 best, highest = (trial, banned), reached
             if not ended:
+                break
+            if large and best is not None:
+                first += tried + 1
                 break
         if best is not None:
             (state, banned), at = best, 0

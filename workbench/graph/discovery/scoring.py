@@ -58,7 +58,7 @@ class Problem:
         """Score of the DAG with these edges (row → column)."""
         from .local_score import local
 
-        return sum(local(self.score, v, np.flatnonzero(edges[:, v])) for v in range(len(edges)))
+        return sum(local(self.score, v, into.nonzero()[0]) for v, into in enumerate(edges.T))
 
     def words(self, notes: Iterable[CausalWarning], **parameters: Any) -> dict[str, Any]:
         """What the graph's ``info`` says about the problem."""
