@@ -26,6 +26,12 @@ from .orientation import orient
 from .separating_sets import SeparatingSets
 from .skeleton import Decided, Limits, Skeleton, evidence, skeleton
 
+_NO_SECOND_STAGE = (
+    "sets from possible-D-SEP were not tried, so that some edges may be there only for that"
+)
+_NO_MEDIATION = (
+    "contradictions between colliders were settled as if nothing was hidden, not one by one"
+)
 _WORDS = {CIRCLE: "circle", ARROW: "arrow", TAIL: "tail"}
 
 
@@ -106,13 +112,14 @@ def search(
     names, allowed = design.names, design.knowledge.allowed(design.names)
     required = required_matrix(design)
     found, triples, e = _tested(test, allowed, required, np.log(alpha), limits)
-    marks, dropped = _legal(found, allowed, required, triples, e)
+    marks, dropped = _legal(found, allowed, required, triples, e, limits)
     edges = [
         (names[i], names[j], _WORDS[marks[j, i]], _WORDS[marks[i, j]])
         for i, j in np.argwhere(np.triu(marks)).tolist()
     ]
     graph = CausalGraph(design.shown, edges, kind="pag")
     warn_unsupported(design, required, found.log_p, alpha)
+    limits.tell()
     a, b, c = triples.T
     collider = (marks[a, b] == ARROW) & (marks[c, b] == ARROW)
     refused = np.flatnonzero((e != 0) & ((e > 0) != collider) & (marks[a, b] != CIRCLE))
@@ -147,11 +154,11 @@ def _tested(
     triples, e = _weighed(test, first, joined, limits, decided)
     # Triples without clear evidence count as colliders: a larger pool is never wrong.
     pools = possible_separators(first.adjacent.astype(np.int8), triples[e >= 0])
-    if (pools == first.adjacent).all() or limits.out_of_time():
+    if (pools == first.adjacent).all() or limits.out_of_time(_NO_SECOND_STAGE):
         return first, triples, e
-    again = Limits(limits.depth, limits.max_tests, limits.seconds, started=limits.started)
-    second = skeleton(test, joined, required, log_alpha, again, first.adjacent, pools)
-    limits.tests += again.tests
+    reached = limits.reached
+    second = skeleton(test, joined, required, log_alpha, limits, first.adjacent, pools)
+    limits.reached = reached
     found = first.join(second)
     return found, *_weighed(test, found, joined, limits, decided)
 
@@ -168,11 +175,12 @@ def _weighed(
     row = np.full(found.adjacent.shape, -1)
     row[found.pairs[:, 0], found.pairs[:, 1]] = np.arange(len(found.pairs))
     at = row[triples[:, 0], triples[:, 2]]
-    tested = at >= 0
-    held = (found.members[at] == triples[:, [1]]).any(axis=1)
-    p = found.pair_log_p[at] if len(found.pairs) else np.zeros(len(at))
-    without = np.where(tested & ~held, np.maximum(without, p), without)
-    within = np.where(tested & held, np.maximum(within, p), within)
+    tested = np.flatnonzero(at >= 0)  # the others: knowledge keeps them apart
+    at = at[tested]
+    held = (found.members[at] == triples[tested, 1, None]).any(axis=1)
+    for best, part in ((without, ~held), (within, held)):
+        rows = tested[part]
+        best[rows] = np.maximum(best[rows], found.pair_log_p[at[part]])
     return triples, without - within
 
 
@@ -185,6 +193,7 @@ def _legal(
     required: np.ndarray,
     triples: np.ndarray,
     e: np.ndarray,
+    limits: Limits,
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Marks of a legal PAG that keeps as many decisions as it can, and edges it could not keep."""
     known = np.full(found.adjacent.shape, CIRCLE, dtype=np.int8)
@@ -205,6 +214,8 @@ def _legal(
             if agrees(out, mag):
                 return out, []
         spared = max(1, 2 * spared)
+        if limits.out_of_time(_NO_MEDIATION):
+            break
     # A DAG is a MAG: without hidden causes there is always a graph that fits.
     dag, conflicts = orient(found.adjacent, allowed, required, triples, e, found.log_p)
     mag = np.where(dag, ARROW, np.where(dag.T, TAIL, NONE)).astype(np.int8)

@@ -119,6 +119,7 @@ def search(
     if design.knowledge:
         graph = design.knowledge.apply(graph)
     warn_unsupported(design, required, found.log_p, alpha)
+    limits.tell()
     return graph.with_info(
         p_values=edge_p_values(graph, found.log_p, names),
         separating_sets=SeparatingSets(names, found.pairs, found.members),
