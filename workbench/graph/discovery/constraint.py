@@ -12,6 +12,7 @@ from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from .canonical import in_canonical_order
 from .choice import chosen, resolve, words
 from .design import Design, as_records, prepare
 from .independence import IndependenceTest
@@ -35,9 +36,12 @@ def answer(
     check_parameters(alpha, limits.depth, limits.max_tests, limits.seconds)
     with recording() as notes:
         design = prepare(data, schema, knowledge)
-        graph = search(design, chosen(design, test, random_state), alpha, limits)
+        sorted_design = in_canonical_order(design)
+        asked = chosen(sorted_design, test, random_state)
+        graph = search(sorted_design, asked, alpha, limits)
     return graph.with_info(
         method=method,
+        p_values=_keyed(graph.info["p_values"], design.names),
         parameters={
             "alpha": alpha,
             "test": resolve(design, test),
@@ -63,10 +67,22 @@ def on_design(search: Search) -> Callable[..., CausalGraph]:
         random_state: Seed = 0,
         time_limit: float | None = None,
     ) -> CausalGraph:
+        design = in_canonical_order(design)
         asked = chosen(design, test, random_state)
         return search(design, asked, alpha, Limits(depth, max_tests, time_limit))
 
     return run
+
+
+def _keyed(
+    p_values: dict[tuple[str, str], float], names: tuple[str, ...]
+) -> dict[tuple[str, str], float]:
+    """The same numbers, each pair and all pairs in the order of ``names``."""
+    at = {n: i for i, n in enumerate(names)}
+    pairs = sorted(
+        (at[u], at[v], p) if at[u] < at[v] else (at[v], at[u], p) for (u, v), p in p_values.items()
+    )
+    return {(names[i], names[j]): p for i, j, p in pairs}
 
 
 def required_matrix(design: Design) -> np.ndarray:
@@ -81,12 +97,11 @@ def required_matrix(design: Design) -> np.ndarray:
 def edge_p_values(
     graph: CausalGraph, log_p: np.ndarray, names: tuple[str, ...]
 ) -> dict[tuple[str, str], float]:
-    """The largest p-value of each edge, by its names in canonical order."""
+    """The largest p-value of each edge."""
     at = {n: i for i, n in enumerate(names)}
-    pairs = sorted(sorted((at[u], at[v])) for u, v, *_ in graph.edges)
-    i, j = np.array(pairs, dtype=int).reshape(-1, 2).T
-    keys = ((names[a], names[b]) for a, b in pairs)
-    return dict(zip(keys, np.exp(log_p[i, j]).tolist(), strict=True))
+    pairs = [(u, v) for u, v, *_ in graph.edges]
+    i, j = np.array([(at[u], at[v]) for u, v in pairs], dtype=int).reshape(-1, 2).T
+    return dict(zip(pairs, np.exp(log_p[i, j]).tolist(), strict=True))
 
 
 def warn_unsupported(design: Design, required: np.ndarray, log_p: np.ndarray, alpha: float) -> None:

@@ -41,7 +41,11 @@ class GaussianTest:
         self.size = len(design.names)
         sizes = np.array([len(b) for b in design.blocks])
         self.simple = bool((sizes == 1).all())
+        columns = np.concatenate(design.blocks)
+        # Blocks say which columns a variable has, in whatever order the variables come.
         self.correlation = design.correlation
+        if self.simple and (np.diff(columns) != 1).any():
+            self.correlation = design.correlation[columns[:, None], columns]
         self._blocks = design.blocks
         self._columns = np.full((self.size, sizes.max(initial=1)), -1)
         for i, block in enumerate(design.blocks):
