@@ -11,6 +11,7 @@ from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .ancestral import agrees, close_by_sets, completed, is_maximal_ancestral, member
+from .cautions import warn_near_determined
 from .constraint import (
     answer,
     edge_p_values,
@@ -63,10 +64,14 @@ def fci(
     the result.
 
     Sees the dependence that its test sees (by default linear between numbers; see
-    :func:`~workbench.graph.discovery.pc`), assumes no selection of rows by what the columns
-    cause, and acyclicity. Do not use it where hidden common causes can be ruled out: ``pc`` and
-    score searches need far less data to say more; few arrows of a PAG survive below some thousand
-    rows. The possible-D-SEP stage grows exponentially with dense graphs: set ``depth``.
+    :func:`~workbench.graph.discovery.pc`). Assumes no selection of rows by what the columns cause,
+    acyclicity, and with ``"gaussian"`` noise whose spread is the same everywhere (columns that
+    scatter more at the same values of a third get an edge too many). As with ``pc``, neither names
+    nor the order of columns change the result.
+
+    Do not use it where hidden common causes can be ruled out: ``pc`` and score searches need far
+    less data to say more; few arrows of a PAG survive below some thousand rows. The possible-D-SEP
+    stage grows exponentially with dense graphs: set ``depth``.
 
     Args:
         data: A table, as for ``pc``.
@@ -78,7 +83,8 @@ def fci(
         max_tests: Stop before a size of conditioning sets that needs more tests than this, and
             say so.
         random_state: Seed of the features of ``"rcit"``.
-        time_limit: Seconds after which the search stops with the edges that are left, and says so.
+        time_limit: Seconds after which the search stops with the edges that are left and settles
+            contradictions in the fastest way that is legal, and says so.
 
     Returns:
         A PAG.
@@ -119,6 +125,7 @@ def search(
     ]
     graph = CausalGraph(design.shown, edges, kind="pag")
     warn_unsupported(design, required, found.log_p, alpha)
+    warn_near_determined(design, found.adjacent, found.marginal, alpha)
     limits.tell()
     a, b, c = triples.T
     collider = (marks[a, b] == ARROW) & (marks[c, b] == ARROW)

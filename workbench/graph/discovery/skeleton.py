@@ -63,7 +63,7 @@ class Skeleton:
         pairs: ``(m, 2)`` separated pairs i < j, in order.
         members: ``(m, l)`` their separating sets with the largest p-value, -1 as padding.
         pair_log_p: ``(m,)`` that p-value.
-        marginal: ``(d, d)`` log p-value given nothing, 0 where that was not asked.
+        marginal: ``(d, d)`` log p-value of i < j given nothing, -inf where that was not asked.
     """
 
     adjacent: np.ndarray
@@ -110,7 +110,8 @@ def skeleton(
     """
     adjacent = (allowed | allowed.T) if start is None else start.copy()
     fixed = required | required.T
-    log_p, marginal = np.full(adjacent.shape, -np.inf), np.zeros(adjacent.shape)
+    log_p = np.full(adjacent.shape, -np.inf)
+    marginal = log_p
     removed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     level_of = _compiled_level if _is_simple(test) else _batched_level
     level = 0
@@ -132,7 +133,7 @@ def skeleton(
         first, second = pairs.T
         log_p[first, second] = np.maximum(log_p[first, second], best)
         if not level:
-            marginal[first, second] = marginal[second, first] = best
+            marginal = log_p.copy()
         apart = (best > log_alpha) & ~fixed[first, second]
         removed.append((pairs[apart], sets[apart], best[apart]))
         adjacent[first[apart], second[apart]] = adjacent[second[apart], first[apart]] = False
