@@ -351,9 +351,9 @@ def relabelled(graph, names):
 
 @pytest.mark.parametrize("method", [pc, fci])
 def test_other_names_and_orders_without_names_change_nothing(method, random_dag, linear_sample):
-    for seed in range(5):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
-        df = linear_sample(rng, random_dag(rng, 10, degree=3), 300)
+        df = linear_sample(rng, random_dag(rng, 10, degree=4), 150)
         same = relabelled(method(df), dict(zip(df, df, strict=True)))
         for _ in range(5):
             names = dict(zip(df, [f"n{i:02d}" for i in rng.permutation(10)], strict=True))
@@ -395,6 +395,33 @@ def test_a_column_that_three_others_nearly_give_is_named():
     with pytest.warns(CausalWarning, match="near-determined") as told:
         pc(df)
     assert any(set(w.message.columns) == {"a", "b", "c", "sum"} for w in told)
+
+
+@pytest.mark.parametrize("method", [pc, fci])
+def test_edges_that_only_uneven_spread_makes_are_named(method):
+    false = named = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        x, e, f = rng.normal(size=(3, 1000))
+        scale = np.exp(0.6 * x)
+        df = pd.DataFrame({"x": x, "y": x + scale * e, "z": scale * f - x})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = method(df)
+        told = [n["columns"] for n in graph.info["warnings"] if n["code"] == "uneven-spread"]
+        assert all(columns == ["y", "z"] for columns in told)
+        false += bool(graph.marks("y", "z"))
+        named += bool(told)
+    assert false >= 4 and named >= 0.8 * false
+
+
+def test_constant_spread_is_not_warned_of(random_dag, linear_sample):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*uneven-spread")
+        warnings.filterwarnings("ignore", message=".*lost-dependence")
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            pc(linear_sample(rng, random_dag(rng, 8, degree=3), 300))
 
 
 def test_clean_tables_raise_no_caution(random_dag, linear_sample):

@@ -13,12 +13,14 @@ from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .canonical import in_canonical_order
+from .cautions import warn_near_determined
 from .choice import chosen, resolve, words
 from .design import Design, as_records, prepare
-from .independence import IndependenceTest
-from .skeleton import Limits
+from .independence import GaussianTest, IndependenceTest
+from .skeleton import Limits, Skeleton
+from .spread import warn_uneven_spread
 
-Search = Callable[[Design, IndependenceTest, float, Limits], CausalGraph]
+Search = Callable[..., CausalGraph]
 
 
 def answer(
@@ -38,7 +40,7 @@ def answer(
         design = prepare(data, schema, knowledge)
         sorted_design = in_canonical_order(design)
         asked = chosen(sorted_design, test, random_state)
-        graph = search(sorted_design, asked, alpha, limits)
+        graph = search(sorted_design, asked, alpha, limits, cautious=True)
     return graph.with_info(
         method=method,
         p_values=_keyed(graph.info["p_values"], design.names),
@@ -114,6 +116,13 @@ def warn_unsupported(design: Design, required: np.ndarray, log_p: np.ndarray, al
                 f"(p = {np.exp(log_p[i, j]):.2g})",
                 [u, v],
             )
+
+
+def warn_of_table(design: Design, test: IndependenceTest, found: Skeleton, alpha: float) -> None:
+    """What the tests could not see right in this table."""
+    warn_near_determined(design, found.adjacent, found.marginal, alpha)
+    if isinstance(test, GaussianTest):
+        warn_uneven_spread(design, found, alpha)
 
 
 def triple_conflict(wanted: bool, names: list[str]) -> str:

@@ -11,13 +11,13 @@ from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .ancestral import agrees, close_by_sets, completed, is_maximal_ancestral, member
-from .cautions import warn_near_determined
 from .constraint import (
     answer,
     edge_p_values,
     on_design,
     required_matrix,
     triple_conflict,
+    warn_of_table,
     warn_unsupported,
 )
 from .design import Design
@@ -111,9 +111,16 @@ def fci(
 
 
 def search(
-    design: Design, test: IndependenceTest, alpha: float, limits: Limits | None = None
+    design: Design,
+    test: IndependenceTest,
+    alpha: float,
+    limits: Limits | None = None,
+    cautious: bool = False,
 ) -> CausalGraph:
-    """FCI on prepared data with any test; :func:`fci` is the front door."""
+    """FCI on prepared data with any test; :func:`fci` is the front door.
+
+    ``cautious``: warn of what the tests could not see right; resamples go without.
+    """
     limits = limits or Limits()
     names, allowed = design.names, design.knowledge.allowed(design.names)
     required = required_matrix(design)
@@ -125,7 +132,8 @@ def search(
     ]
     graph = CausalGraph(design.shown, edges, kind="pag")
     warn_unsupported(design, required, found.log_p, alpha)
-    warn_near_determined(design, found.adjacent, found.marginal, alpha)
+    if cautious:
+        warn_of_table(design, test, found, alpha)
     limits.tell()
     a, b, c = triples.T
     collider = (marks[a, b] == ARROW) & (marks[c, b] == ARROW)

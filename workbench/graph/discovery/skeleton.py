@@ -63,6 +63,7 @@ class Skeleton:
         pairs: ``(m, 2)`` separated pairs i < j, in order.
         members: ``(m, l)`` their separating sets with the largest p-value, -1 as padding.
         pair_log_p: ``(m,)`` that p-value.
+        tried: For each size of sets the pairs i < j, in order, the largest log p-value, its set.
         marginal: ``(d, d)`` log p-value of i < j given nothing, -inf where that was not asked.
     """
 
@@ -72,6 +73,20 @@ class Skeleton:
     members: np.ndarray
     pair_log_p: np.ndarray
     marginal: np.ndarray
+    tried: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    def weakest_sets(self, pairs: np.ndarray) -> list[list[int]]:
+        """For ``(k, 2)`` pairs i < j that were tested, the set of the largest p-value."""
+        size = len(self.adjacent)
+        wanted = pairs @ [size, 1]
+        out: list[list[int]] = [[] for _ in pairs]
+        top = np.full(len(pairs), -np.inf)
+        for tested, best, sets in self.tried:
+            codes = tested @ [size, 1]  # ascending
+            for k, at in enumerate(np.searchsorted(codes, wanted).tolist()):
+                if at < len(codes) and codes[at] == wanted[k] and best[at] > top[k]:
+                    top[k], out[k] = best[at], sets[at].tolist()
+        return out
 
     def join(self, later: Skeleton) -> Skeleton:
         """With the pairs that a later search removed."""
@@ -81,6 +96,7 @@ class Skeleton:
             np.where(later.adjacent, np.maximum(self.log_p, later.log_p), -np.inf),
             *_joined(parts),
             self.marginal,
+            self.tried + later.tried,
         )
 
 
@@ -112,6 +128,7 @@ def skeleton(
     fixed = required | required.T
     log_p = np.full(adjacent.shape, -np.inf)
     marginal = log_p
+    tried = []
     removed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     level_of = _compiled_level if _is_simple(test) else _batched_level
     level = 0
@@ -130,6 +147,7 @@ def skeleton(
         if limits.out_of_time(_SOME_SETS):
             break
         pairs, best, sets = level_of(test, neighbours, level, work, limits)
+        tried.append((pairs, best, sets))
         first, second = pairs.T
         log_p[first, second] = np.maximum(log_p[first, second], best)
         if not level:
@@ -143,7 +161,7 @@ def skeleton(
         level += 1
     log_p = np.maximum(log_p, log_p.T)
     log_p[~(adjacent | fixed)] = -np.inf
-    return Skeleton(adjacent, log_p, *_joined(removed), marginal)
+    return Skeleton(adjacent, log_p, *_joined(removed), marginal, tried)
 
 
 def evidence(
