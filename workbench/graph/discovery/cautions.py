@@ -118,7 +118,7 @@ def _few_that_determine(
 def _parted(adjacent: np.ndarray, marginal: np.ndarray, alpha: float) -> np.ndarray:
     """``(m, 2)`` pairs that depend on each other although no path of the skeleton joins them."""
     size = len(adjacent)
-    part = np.full(size, -1)
+    part = np.where(adjacent.any(axis=1), -1, np.arange(size))
     while (part < 0).any():
         start = int((part < 0).argmax())
         front = np.zeros(size, dtype=bool)
@@ -126,7 +126,7 @@ def _parted(adjacent: np.ndarray, marginal: np.ndarray, alpha: float) -> np.ndar
         while front.any():
             part[front] = start
             front = adjacent[front].any(axis=0) & (part < 0)
-    if not part.any():
+    if (part == part[0]).all():
         return np.zeros((0, 2), dtype=int)
     bound = np.log(min(alpha, _SURE)) - np.log(size * (size - 1) / 2)
     apart = part[:, None] != part

@@ -32,8 +32,8 @@ _COLUMNS = 60
 def warn_uneven_spread(design: Design, found: Skeleton, alpha: float) -> None:
     """Name found edges that the sandwich test denies, where residuals scatter together.
 
-    For up to 60 single columns without empty cells; the weakest edges, each given the set that came closest
-    to separating it.
+    For up to 60 single columns without empty cells; the weakest edges, each given the set that
+    came closest to separating it.
     """
     values, log_alpha = design.values, np.log(alpha)
     if values is None or not values.shape[1] == len(design.names) <= _COLUMNS:
