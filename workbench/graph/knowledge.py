@@ -160,6 +160,8 @@ class Knowledge:
         """``allows`` for all pairs of names at once: ``(d, d)`` booleans, row → column."""
         at = {name: i for i, name in enumerate(names)}
         out = ~np.eye(len(names), dtype=bool)
+        if not self:
+            return out
         tier = np.array([self._tier.get(n, np.nan) for n in names], dtype=float)
         out &= ~(tier[:, None] > tier[None, :])
         closed = np.isin(tier, list(self.closed_tiers))

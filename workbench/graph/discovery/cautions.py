@@ -68,6 +68,9 @@ def _close(design: Design) -> dict[int, list[int]]:
     for i, block in enumerate(blocks):
         owner[block] = i
     if design.rows > len(correlation) + 1:
+        # No column is left less than the smallest eigenvalue.
+        if _exceeds(correlation, _LEFT):
+            return {}
         try:
             candidates = _left_by_all(np.linalg.inv(correlation), blocks) < _LEFT
         except np.linalg.LinAlgError:
@@ -82,6 +85,15 @@ def _close(design: Design) -> dict[int, list[int]]:
         if by:
             out[i] = by
     return out
+
+
+def _exceeds(correlation: np.ndarray, bound: float) -> bool:
+    """Whether all eigenvalues are larger than a bound."""
+    try:
+        np.linalg.cholesky(correlation - bound * np.eye(len(correlation)))
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def _left_by_all(precision: np.ndarray, blocks: tuple[np.ndarray, ...]) -> np.ndarray:

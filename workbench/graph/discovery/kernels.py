@@ -16,7 +16,7 @@ from numba import njit
 
 from .design import DETERMINED
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
+_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 @_compiled
@@ -149,6 +149,36 @@ def weakest_links(correlation, starts, columns, rows, level, first, last, best, 
                         row_sets[j, k] = near[chosen[k] - 1]
             chosen[depth] += 1
             depth = _next_set(work, variance, chosen, depth, level, rows[x], size)
+
+
+@_compiled
+def list_rows(adjacent, possible):
+    """Of each x with neighbours the possible members of its sets, then its other neighbours.
+
+    Returns:
+        ``(d + 1,)`` starts and the columns: ``columns[starts[x]:starts[x + 1]]``.
+    """
+    size = len(adjacent)
+    starts = np.zeros(size + 1, dtype=np.int64)
+    for x in range(size):
+        count, joined = 0, False
+        for y in range(size):
+            count += adjacent[x, y] or possible[x, y]
+            joined = joined or adjacent[x, y]
+        starts[x + 1] = starts[x] + (count if joined else 0)
+    columns = np.empty(starts[-1], dtype=np.int64)
+    for x in range(size):
+        at = starts[x]
+        if starts[x + 1] > at:
+            for y in range(size):
+                if possible[x, y]:
+                    columns[at] = y
+                    at += 1
+            for y in range(size):
+                if adjacent[x, y] and not possible[x, y]:
+                    columns[at] = y
+                    at += 1
+    return starts, columns
 
 
 @_compiled

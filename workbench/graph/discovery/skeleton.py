@@ -237,12 +237,9 @@ class _Neighbours:
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Candidates of x, then its other neighbours: ``columns[starts[x]:starts[x + 1]]``."""
-        searched = self.possible & (self.degree > 0)[:, None]
-        listed = searched | self.adjacent
-        x, y = np.nonzero(listed)
-        if (self.adjacent & ~self.possible).any():
-            y = y[np.lexsort((y, ~searched[x, y], x))]
-        return np.concatenate([[0], np.cumsum(listed.sum(axis=1))]), y
+        from .kernels import list_rows
+
+        return list_rows(self.adjacent, self.possible)
 
 
 def _large(count: float) -> str:
@@ -251,8 +248,12 @@ def _large(count: float) -> str:
 
 def _subset_counts(candidates: np.ndarray, level: int) -> np.ndarray:
     """Number of subsets of ``level`` candidates; floats, as it may exceed any integer."""
-    counts = [float(min(comb(c, level), 10**280)) for c in range(candidates.max(initial=0) + 1)]
-    return np.array(counts)[candidates]
+    return _binomials(int(candidates.max(initial=0)), level)[candidates]
+
+
+@lru_cache(maxsize=512)
+def _binomials(most: int, level: int) -> np.ndarray:
+    return np.array([float(min(comb(c, level), 10**280)) for c in range(most + 1)])
 
 
 def _is_simple(test: IndependenceTest) -> bool:
@@ -273,7 +274,8 @@ def _joined(
     for _, sets, _ in removed:
         members[first : first + len(sets), : sets.shape[1]] = sets
         first += len(sets)
-    order = np.argsort(pairs[:, 0] * (pairs.max() + 1) + pairs[:, 1])  # no pair comes twice
+    # Each level comes sorted: a merge sort has little to do.
+    order = np.argsort(pairs[:, 0] * (pairs.max() + 1) + pairs[:, 1], kind="stable")
     return pairs[order], members[order], np.concatenate([p for _, _, p in removed])[order]
 
 
