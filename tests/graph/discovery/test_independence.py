@@ -340,6 +340,7 @@ def test_slow_tests_stop_in_time():
     import time
 
     df = pd.concat([curves(500, s).add_suffix(str(s)) for s in range(3)], axis=1)
+    pc(df.iloc[:, :2], test="rcit")  # loads the library
     start = time.monotonic()
     with pytest.warns(CausalWarning, match="time-limit"):
         pc(df, test="rcit", time_limit=0.5)
