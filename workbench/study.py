@@ -181,6 +181,7 @@ class Study:
             ensemble = bootstrap(
                 self.df, method, n_boot=n_boot, random_state=seed, n_jobs=n_jobs, **common
             )
+            graph = ensemble.with_confidence(graph)
         # Only now: an interrupted search leaves the study as it was.
         self.graph = graph
         self.ensemble, self.knowledge = ensemble, knowledge

@@ -18,6 +18,7 @@ from ..core.saving import saveable
 from .causal_graph import CausalGraph
 from .equivalence import PartialOrientation
 from .knowledge import Knowledge
+from .origins import learned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,7 +179,24 @@ class GraphEnsemble(Result):
             self._direct(partial, arrows + lines, [], turn=True)
         partial.close()
         graph = partial.graph(CausalGraph(self.nodes), None)
+        graph = self.with_confidence(learned(graph, self.info.get("knowledge")))
         return graph.with_info(threshold=threshold, conflicts=conflicts)
+
+    def with_confidence(self, graph: CausalGraph) -> CausalGraph:
+        """The graph with the confidence of its learned edges: how often their ends are joined.
+
+        Example:
+            >>> joined = CausalGraph(["a", "b"], [("a", "b")], origins={("a", "b"): "learned"})
+            >>> ensemble = GraphEnsemble([joined, CausalGraph(["a", "b"])], [3, 1])
+            >>> ensemble.with_confidence(joined).origin("a", "b").confidence
+            0.75
+        """
+        origins = dict(graph.origins)
+        for (u, v, *_), origin in graph.origins.items():
+            if origin.source == "learned" and u in self.nodes and v in self.nodes:
+                share = self.edge_confidence(u, v, "any")
+                origins[(u, v, *_)] = origin._replace(confidence=share)
+        return graph.with_origins(origins)
 
     def _direct(
         self,
@@ -228,7 +246,7 @@ class GraphEnsemble(Result):
             found = graph.members(limit=quota + 1)
             cut += len(found) > quota
             for dag in found[:quota]:
-                dag = CausalGraph(dag.nodes, dag.edges, kind="dag")
+                dag = dag.without_info()
                 out[dag] = out.get(dag, 0.0) + weight / len(found[:quota])
         missed = sum(self.weights[limit:])
         if cut or missed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ..core.errors import ParameterError, QuestionError, recording, warn
 from ..graph.causal_graph import CausalGraph
@@ -32,7 +33,10 @@ class _World:
 
 
 def recommend(
-    problem: RecourseProblem, people: pd.DataFrame, method: RecourseMethod | None = None
+    problem: RecourseProblem,
+    people: pd.DataFrame,
+    method: RecourseMethod | None = None,
+    progress: bool = True,
 ) -> Recommendations:
     """Solve one problem.
 
@@ -41,9 +45,10 @@ def recommend(
         people: The rows.
         method: How to search; by default exact where the structure permits it, else gradients,
             else growing spheres.
+        progress: Show a bar when it takes more than two seconds.
     """
     solver = _default(problem) if method is None else _copy(method).fit(problem)
-    return solver.recommend(people)
+    return solver.recommend(people, progress=progress)
 
 
 def recommend_over_graphs(
@@ -77,9 +82,11 @@ def recommend_over_graphs(
     if len(dags) == 1:
         return recommend(first, people, method)
     worlds = []
-    for dag, weight, graphs in sorted(groups.values(), key=lambda g: -round(g[1], 9)):
+    ranked = sorted(groups.values(), key=lambda g: -round(g[1], 9))
+    for dag, weight, graphs in tqdm(ranked, desc="graphs", delay=2, leave=False):
         problem = first if dag is dags[0][0] else pose(dag)
-        worlds.append(_World(problem, recommend(problem, people, method), weight, graphs))
+        plan = recommend(problem, people, method, progress=False)
+        worlds.append(_World(problem, plan, weight, graphs))
     return _combined(worlds, people)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from ..origins import learned
 from .constraint import (
     answer,
     edge_p_values,
@@ -97,7 +98,7 @@ def search(
     if design.knowledge:
         graph = design.knowledge.apply(graph)
     warn_unsupported(design, required, found.log_p, alpha)
-    return graph.with_info(
+    return learned(graph, design.knowledge).with_info(
         p_values=edge_p_values(graph, found.log_p, names),
         separating_sets=SeparatingSets(names, found.pairs, found.members),
         conflicts=[_conflict(kind, [names[i] for i in where]) for kind, where in conflicts],
