@@ -34,7 +34,8 @@ def test_parent_aid_counts_wrong_effects(random_dag):
     for _ in range(30):
         true, guess = random_dag(rng, 5), random_dag(rng, 5)
         wrong = wrong_effects(guess, true, rng)
-        assert compare(guess, true)["parent_aid"] * 20 == pytest.approx(wrong)
+        row = compare(guess, true)
+        assert row["parent_aid"] * 20 == pytest.approx(wrong) == pytest.approx(row["sid"])
         turned += wrong != wrong_effects(true, guess, rng)
     assert turned > 5
 
@@ -73,13 +74,24 @@ def test_shd_is_a_distance(random_dag):
                 assert there <= compare(g, k)["shd"] + compare(k, h)["shd"]
 
 
+def test_intervention_distances_of_three_nodes():
+    nodes = ["x", "y", "z"]
+    true = CausalGraph(nodes, [("x", "y"), ("x", "z"), ("y", "z")])
+    # Without y -> z the parents of z no longer block z - y; with it, nothing too many is claimed.
+    fewer = CausalGraph(nodes, [("x", "y"), ("x", "z")])
+    assert compare(fewer, true)["sid"] == 1 and compare(true, fewer)["sid"] == 0
+    # Turned round, y is no parent of x but its child: x on both and y on both go wrong.
+    back = CausalGraph(nodes, [("y", "x"), ("x", "z"), ("y", "z")])
+    assert compare(back, true)["sid"] == 4
+
+
 def test_a_class_against_itself_and_against_its_member(random_dag):
     rng = np.random.default_rng(2)
     for _ in range(10):
         dag = random_dag(rng, 6)
         assert compare(dag.cpdag(), dag.cpdag())["parent_aid"] == 0
         row = compare(dag.cpdag(), dag)
-        assert row["shd_class"] == 0
+        assert row["shd_class"] == 0 and np.isnan(row["sid"])
         assert row["shd"] == sum(a == b for *_, a, b in dag.cpdag().edges)
 
 

@@ -40,7 +40,8 @@ def test_the_chain_is_found_and_the_table_is_untouched(chain):
 
 def test_the_explanation_names_the_test_and_what_was_left_out(chain):
     graph, _ = quietly(chain.assign(patient_id=range(N)))
-    assert "Fisher-z" in graph.info["explanation"]
+    assert "Gaussian BIC" in graph.info["explanation"]
+    assert "Fisher-z" in discover(chain, "pc").info["explanation"]
     assert "'patient_id' (has role 'id')" in graph.info["explanation"]
     assert graph.nodes == ("a", "b", "c")
 
@@ -170,8 +171,8 @@ def test_weights_and_clusters_are_named(chain):
 def test_unknown_names_get_a_suggestion(chain):
     with pytest.raises(ParameterError, match="is not a method"):
         discover(chain, method="PC")
-    with pytest.raises(ParameterError, match="Did you mean 'alpha'"):
-        discover(chain, alhpa=0.1)
+    with pytest.raises(ParameterError, match="Did you mean 'penalty'"):
+        discover(chain, penalti=2)
     with pytest.raises(QuestionError, match="'aaa'"):
         discover(chain, knowledge=Knowledge(no_parents=["aaa"]))
     with pytest.raises(ParameterError, match="Knowledge"):

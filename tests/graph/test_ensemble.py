@@ -141,7 +141,7 @@ def test_saving_and_looks(tmp_path, table):
     again = load(tmp_path / "e")
     assert same(again, e) and again.warnings == e.warnings
     assert again.info["whole_table"] == e.info["whole_table"]
-    assert "10 resamples of pc" in repr(e) and len(repr(e).split("\n")) <= 10
+    assert "10 resamples of boss" in repr(e) and len(repr(e).split("\n")) <= 10
     assert "&gt;" in e._repr_html_()
     assert e.plot().get_xlabel() == "effect"
 

@@ -32,6 +32,8 @@ def compare(estimated: CausalGraph, true: CausalGraph) -> pd.Series:
       share of ordered pairs (x, y) for which adjusting as the *estimate* says (for the parents of
       x, its ancestors, the optimal set) gives a wrong effect in the *true* graph. Not symmetric.
       NaN unless each graph is a DAG or a CPDAG.
+    - ``sid``: structural intervention distance, the *number* of those pairs for the parents
+      (between two DAGs, else NaN).
     - ``estimated_edges``, ``true_edges``: numbers of edges.
 
     Args:
@@ -44,7 +46,8 @@ def compare(estimated: CausalGraph, true: CausalGraph) -> pd.Series:
     References:
         Tsamardinos, Brown, Aliferis, "The max-min hill-climbing Bayesian network structure
         learning algorithm", Machine Learning 65, 2006 (SHD); Henckel, Wuertzen, Weichwald,
-        "Adjustment identification distance", UAI 2024.
+        "Adjustment identification distance", UAI 2024; Peters, Buehlmann, "Structural
+        intervention distance for evaluating causal graphs", Neural Computation 27, 2015.
 
     Example:
         >>> true = CausalGraph(["a", "b", "c"], [("a", "b"), ("b", "c")])
@@ -72,6 +75,8 @@ def compare(estimated: CausalGraph, true: CausalGraph) -> pd.Series:
     values |= _rates("arrow", _arrowheads(estimated), _arrowheads(true))
     for name in ("parent", "ancestor", "oset"):
         values[f"{name}_aid"] = _aid(name, estimated, true) if comparable else np.nan
+    dags = estimated.kind == true.kind == "dag"
+    values["sid"] = values["parent_aid"] * len(true) * (len(true) - 1) if dags else np.nan
     values |= {"estimated_edges": len(estimated.edges), "true_edges": len(true.edges)}
     return pd.Series(values, dtype=float)
 

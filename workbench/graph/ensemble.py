@@ -279,8 +279,10 @@ class GraphEnsemble(Result):
         doubtful = sum(0.2 < s < 0.8 for s in shares)
         made = f" of {self.info['method']}" if "method" in self.info else ""
         runs = f"{self.info['n_boot']} resamples{made}: " if "n_boot" in self.info else ""
+        k = len(self.graphs)
+        graphs = "the same graph each time" if k == 1 else f"{k} different graphs"
         return (
-            f"{runs}{len(self.graphs)} different graphs on {len(self.nodes)} nodes; "
+            f"{runs}{graphs} on {len(self.nodes)} nodes; "
             f"{stable} edges in at least 80 %, {doubtful} in 20 to 80 %"
         )
 

@@ -112,7 +112,7 @@ def skeleton(
             warn(
                 "depth-limited",
                 f"conditioning sets of {level} and more columns were not tried: they need "
-                f"{int(work.sum()):,} tests; some edges may be there only for that reason",
+                f"{_large(work.sum())} tests; some edges may be there only for that reason",
             )
             break
         pairs, best, sets = level_of(test, neighbours, level, work, limits)
@@ -172,8 +172,7 @@ class _Neighbours:
 
     def work(self, level: int) -> np.ndarray:
         """Number of tests with sets of this size, for each x."""
-        counts = {c: comb(int(c), level) for c in np.unique(self.candidates).tolist()}
-        return np.array([counts[c] for c in self.candidates.tolist()], dtype=object) * self.degree
+        return _subset_counts(self.candidates, level) * self.degree
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Candidates of x, then its other neighbours: ``columns[starts[x]:starts[x + 1]]``."""
@@ -183,6 +182,16 @@ class _Neighbours:
         if (self.adjacent & ~self.possible).any():
             y = y[np.lexsort((y, ~searched[x, y], x))]
         return np.concatenate([[0], np.cumsum(listed.sum(axis=1))]), y
+
+
+def _large(count: float) -> str:
+    return f"{count:,.0f}" if count < 1e12 else f"{count:.1e}"
+
+
+def _subset_counts(candidates: np.ndarray, level: int) -> np.ndarray:
+    """Number of subsets of ``level`` candidates; floats, as it may exceed any integer."""
+    counts = [float(min(comb(c, level), 10**280)) for c in range(candidates.max(initial=0) + 1)]
+    return np.array(counts)[candidates]
 
 
 def _is_simple(test: IndependenceTest) -> bool:
@@ -203,7 +212,7 @@ def _joined(
     for _, sets, _ in removed:
         members[first : first + len(sets), : sets.shape[1]] = sets
         first += len(sets)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    order = np.argsort(pairs[:, 0] * (pairs.max() + 1) + pairs[:, 1])  # no pair comes twice
     return pairs[order], members[order], np.concatenate([p for _, _, p in removed])[order]
 
 
@@ -338,8 +347,7 @@ def _compiled_evidence(
     least = np.full((2, 2 * count), np.inf)
     active = ends > 0
     for level in range(limits.reached + 1):
-        counts = {c: comb(int(c), level) for c in np.unique(near.candidates).tolist()}
-        work = np.array([counts[c] for c in near.candidates.tolist()], dtype=object) * ends
+        work = _subset_counts(near.candidates, level) * ends
         active &= (work > 0) & (work <= limits.max_tests)
         if not active.any():
             break
