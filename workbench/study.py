@@ -416,7 +416,7 @@ class Study:
 
     def seed_of(self, kind: str) -> int:
         """One seed per kind of question, whatever was asked before."""
-        kinds = ("search", "bootstrap", "effect", "scm", "diagnose")
+        kinds = ("search", "bootstrap", "effect", "scm", "diagnose", "members")
         return integer(spawn(self.random_state, len(kinds))[kinds.index(kind)])
 
     def __repr__(self) -> str:

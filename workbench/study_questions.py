@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .recourse.recommendations import Recommendations
     from .study import Study
 
-MEMBERS = 20  # DAGs asked when the graph is a class
+MOST_IDENTIFIED, MOST_MODELLED = 2000, 100  # DAGs to read an effect's columns from, and to model
 
 
 def average_effect(
@@ -79,7 +79,9 @@ def average_effect(
             )
         return estimate(study.df, estimand, refute=refute, **options)
     with recording() as notes:
-        found = effects_over_graphs(study.df, _dags(study, over), treatment, outcome, **options)
+        found = effects_over_graphs(
+            study.df, _dags(study, over, MOST_IDENTIFIED), treatment, outcome, **options
+        )
     return _with(found, notes)
 
 
@@ -118,7 +120,9 @@ def plans(
         return RecourseProblem.in_world(study.model_of(dag), outcome, **side, **common)
 
     with recording() as notes:
-        return _with(recommend_over_graphs(pose, _dags(study, over), people, method), notes)
+        return _with(
+            recommend_over_graphs(pose, _dags(study, over, MOST_MODELLED), people, method), notes
+        )
 
 
 def blame(study: Study, window: Any, target: str, method: Any, over: str | None) -> Ranking:
@@ -141,7 +145,7 @@ def blame(study: Study, window: Any, target: str, method: Any, over: str | None)
     nodes = [n for n in study.graph.observed if n in usual.columns]
     rankings = []
     with recording() as notes:
-        for dag, weight in _dags(study, over):
+        for dag, weight in _dags(study, over, MOST_MODELLED):
             system = System(dag, usual[nodes], schema=study.schema.select(nodes))
             solver = type(method)(**method.get_params(deep=False)).fit(system)
             rankings.append((solver.rank(incident), weight))
@@ -161,10 +165,12 @@ def _require_over(study: Study, over: str | None) -> None:
         )
 
 
-def _dags(study: Study, over: str | None) -> list[tuple[CausalGraph, float]]:
+def _dags(study: Study, over: str | None, most: int) -> list[tuple[CausalGraph, float]]:
     """The DAGs to ask, with weights that sum to one: never one silently for a class."""
+    from .graph.equivalence import sample_members
+
     if over:
-        found = study.ensemble.members()
+        found = study.ensemble.members(most, study.seed_of("members"))
         whole = [(d, w) for d, w in found if len(d) == len(study.ensemble.nodes)]
         total = sum(w for _, w in whole)
         if len(whole) < len(found):
@@ -174,14 +180,13 @@ def _dags(study: Study, over: str | None) -> list[tuple[CausalGraph, float]]:
                 "lack a column that was constant in their resample, and were not asked",
             )
         return [(dag, weight / total) for dag, weight in whole]
-    found = study.graph.members(limit=MEMBERS + 1)
-    if len(found) > MEMBERS:
+    found = sample_members(study.graph, most, study.seed_of("members"))
+    if len(found) < len(study.graph.members(limit=most + 1)):
         warn(
-            "members-cut",
-            f"the graph stands for more than {MEMBERS} DAGs; the first {MEMBERS} were asked",
+            "members-drawn",
+            f"the graph stands for more than {most} DAGs; {len(found)} drawn at random were asked",
         )
-        found = found[:MEMBERS]
-    return [(dag, 1 / len(found)) for dag in found]
+    return list(found.items())
 
 
 def _consequences(study: Study, treatment: str, columns: Iterable[str]) -> list[str]:

@@ -13,9 +13,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..core.errors import GraphError
+from ..core.seeding import Seed, generator
 
 if TYPE_CHECKING:
     from .causal_graph import CausalGraph
+
+_LISTED = 200  # members of a class that are listed before some are drawn
 
 
 class PartialOrientation:
@@ -58,6 +61,10 @@ class PartialOrientation:
 
     def around(self, i: int) -> set[int]:
         return self.parents[i] | self.children[i] | self.neighbors[i]
+
+    def first_undirected(self) -> tuple[int, int] | None:
+        """An edge that has no direction yet."""
+        return next(((i, min(n)) for i, n in enumerate(self.neighbors) if n), None)
 
     def orient(self, i: int, j: int) -> None:
         """Make the undirected edge i - j into i → j."""
@@ -205,7 +212,7 @@ def members(graph: CausalGraph, limit: int = 100) -> list[CausalGraph]:
     stack = [start]
     while stack and len(found) < limit:
         partial = stack.pop()
-        pair = next(((i, min(n)) for i, n in enumerate(partial.neighbors) if n), None)
+        pair = partial.first_undirected()
         if pair is None:
             found.append(partial.graph(graph, "dag"))
             continue
@@ -215,6 +222,39 @@ def members(graph: CausalGraph, limit: int = 100) -> list[CausalGraph]:
             branch.close([(i, j)])
             stack.append(branch)
     return found
+
+
+def sample_members(graph: CausalGraph, n: int, random_state: Seed = 0) -> dict[CausalGraph, float]:
+    """DAGs drawn from the class and their weights (sum 1), so that every member counts the same.
+
+    A class of at most ``n`` members is given whole. One of up to 200 is listed, and ``n`` of it are
+    drawn without replacement. From a larger one, edges are oriented by the flip of a coin, closing
+    under Meek's rules after each; a member reached by k flips was drawn with probability 2^-k and
+    weighs 2^k.
+
+    References:
+        Knuth, "Estimating the efficiency of backtrack programs", Mathematics of Computation, 1975.
+    """
+    listed = members(graph, max(n, _LISTED) + 1)
+    if len(listed) <= n:
+        return dict.fromkeys(listed, 1 / len(listed))
+    rng = generator(random_state)
+    if len(listed) <= _LISTED:
+        return {listed[i]: 1 / n for i in sorted(rng.choice(len(listed), n, replace=False))}
+    start = PartialOrientation.of(graph)
+    start.close()
+    found: dict[CausalGraph, float] = {}
+    for _ in range(n):
+        partial, flips = start.copy(), 0
+        while (pair := partial.first_undirected()) is not None:
+            i, j = pair if rng.random() < 0.5 else pair[::-1]
+            partial.orient(i, j)
+            partial.close([(i, j)])
+            flips += 1
+        dag = partial.graph(graph, "dag")
+        found[dag] = found.get(dag, 0.0) + 2.0**flips
+    total = sum(found.values())
+    return {dag: weight / total for dag, weight in found.items()}
 
 
 def extended(partial: PartialOrientation) -> list[set[int]]:
