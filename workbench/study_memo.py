@@ -189,7 +189,8 @@ def _recourse(answer: Answer, study: Study) -> list[Card]:
     many = result.by_graph is not None and len(found)
     cards = [
         Card.of(
-            f"Plans: {result.target}" + (f", under {result.graphs} graphs" if many else ""),
+            f"Plans: {result.target}"
+            + (f", under {count(result.graphs, 'graph')}" if many else ""),
             result,
             rows=8,
             draw=result.plot_graphs if many else None,

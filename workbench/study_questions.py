@@ -15,6 +15,7 @@ from .core.errors import (
     ParameterError,
     QuestionError,
     recording,
+    unrecorded,
     warn,
 )
 from .study_rows import choose_rows, is_label, named_method, read_target
@@ -117,12 +118,15 @@ def plans(
     common = {"data": study.df, **problem, "schema": study.schema}
 
     def pose(dag: CausalGraph) -> RecourseProblem:
-        return RecourseProblem.in_world(study.model_of(dag), outcome, **side, **common)
+        with unrecorded():  # a plan says itself which of the model's conditions concern it
+            model = study.model_of(dag)
+        return RecourseProblem.in_world(model, outcome, **side, **common)
 
     with recording() as notes:
-        return _with(
-            recommend_over_graphs(pose, _dags(study, over, MOST_MODELLED), people, method), notes
-        )
+        dags = _dags(study, over, MOST_MODELLED)
+        if len(dags) == 1 and not over:
+            return _with(recommend(pose(dags[0][0]), people, method), notes)
+        return _with(recommend_over_graphs(pose, dags, people, method), notes)
 
 
 def blame(study: Study, window: Any, target: str, method: Any, over: str | None) -> Ranking:

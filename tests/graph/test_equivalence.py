@@ -8,7 +8,12 @@ import pytest
 
 from workbench.core.errors import GraphError
 from workbench.graph import CausalGraph
-from workbench.graph.equivalence import PartialOrientation, extension, is_cpdag, members
+from workbench.graph.equivalence import (
+    PartialOrientation,
+    extension,
+    is_cpdag,
+    members,
+)
 
 
 def all_dags(size):
@@ -138,3 +143,27 @@ def test_a_thousand_nodes_are_no_burden():
     assert graph.to_dag().cpdag() == graph
     assert len(graph.members(limit=5)) == 5
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("n", [3, 250])
+def test_members_are_drawn_evenly(n):
+    """Of k paths a - b - c each has three members: a root of its own for every node."""
+    paths = [(f"a{i}", f"b{i}", f"c{i}") for i in range(6)]
+    edges = [(u, v, "tail", "tail") for a, b, c in paths for u, v in ((a, b), (b, c))]
+    graph = CausalGraph([n for p in paths for n in p], edges)  # 729 members
+    roots = {"a": 0.0, "b": 0.0, "c": 0.0}
+    for seed in range(1500 // n):
+        drawn = sample_members(graph, n, seed)
+        assert sum(drawn.values()) == pytest.approx(1) and len(drawn) <= n
+        for dag, weight in drawn.items():
+            for path in paths:
+                root = next(v for v in path if not dag.parents(v))
+                roots[root[0]] += weight / (1500 // n) / len(paths)
+    assert all(abs(share - 1 / 3) < 0.06 for share in roots.values()), roots
+
+
+def test_a_small_class_is_given_whole():
+    path = CausalGraph(list("abc"), [("a", "b", "tail", "tail"), ("b", "c", "tail", "tail")])
+    assert sample_members(path, 3) == dict.fromkeys(path.members(), 1 / 3)
+    drawn = [sample_members(path, 1, seed) for seed in range(40)]
+    assert {dag for found in drawn for dag in found} == set(path.members())

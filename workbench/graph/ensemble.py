@@ -19,7 +19,7 @@ from ..core.seeding import Seed, spawn
 from .causal_graph import CausalGraph
 from .equivalence import PartialOrientation, sample_members
 from .knowledge import Knowledge
-from .origins import learned
+from .origins import carried, learned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -247,7 +247,7 @@ class GraphEnsemble(Result):
             found = sample_members(graph, quota, seed)
             cut += len(found) == quota and len(graph.members(limit=quota + 1)) > quota
             for dag, share in found.items():
-                dag = dag.without_info()
+                dag = carried(graph, dag).without_info()
                 out[dag] = out.get(dag, 0.0) + weight * share
         if cut:
             warn(

@@ -1,4 +1,4 @@
-"""Advice under one or several causal models: the plan that works in most of them."""
+"""Advice under several causal models: the plan that works in most of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..core.errors import ParameterError, QuestionError, recording, warn
+from ..core.errors import ParameterError, QuestionError, merged, recording, warn
 from ..graph.causal_graph import CausalGraph
 from .exact import ExactRecourse
 from .growing_spheres import GrowingSpheres
@@ -79,8 +79,6 @@ def recommend_over_graphs(
         found = groups.setdefault(_felt(dag, acted), [dag, 0.0, 0])
         found[1] += weight / total
         found[2] += 1
-    if len(dags) == 1:
-        return recommend(first, people, method)
     worlds = []
     ranked = sorted(groups.values(), key=lambda g: -round(g[1], 9))
     for dag, weight, graphs in tqdm(ranked, desc="graphs", delay=2, leave=False):
@@ -126,7 +124,7 @@ def _combined(worlds: Sequence[_World], people: pd.DataFrame) -> Recommendations
         outcomes=outcomes,
         method=f"{chosen.method} under {graphs} graphs",
         by_graph=_by_graph(worlds, gist, works[picks, :, every].T, same),
-        warnings=tuple(dict.fromkeys((*known, *notes))),
+        warnings=merged((*known, *notes)),
     )
 
 

@@ -100,7 +100,8 @@ class Recommendations(Result):
         frame = self.to_frame()[["status", "cost", *shares, *acted, "score", "score_after"]]
         names = {"score": f"{self.quantity} today", "score_after": f"{self.quantity} after"}
         for name in acted:  # today's values are no advice
-            frame[name] = frame[name].astype(object).where(self.acted[name].to_numpy(), None)
+            shown = frame[name].astype(object).where(self.acted[name].to_numpy(), np.nan)
+            frame[name] = shown.infer_objects()
         return frame.rename(columns=names).rename_axis(frame.index.name or "row")
 
     def changes(self) -> pd.DataFrame:
@@ -168,8 +169,8 @@ class Recommendations(Result):
     def _over_graphs(self, found: pd.DataFrame) -> str:
         sure = int((found["validity"] >= _SURE).sum())
         return (
-            f"Over {self.graphs} graphs, {sure} of {count(len(found), 'plan')} work under at least "
-            f"{_SURE:.0%} of their weight (median {found['validity'].median():.0%}); in the median "
+            f"Over {count(self.graphs, 'graph')}, {sure} of {count(len(found), 'plan')} work under "
+            f"at least {_SURE:.0%} of their weight (median {found['validity'].median():.0%}); in the median "
             f"{found['agreement'].median():.0%} recommend the same."
         )
 
@@ -211,8 +212,8 @@ class Recommendations(Result):
             )
         if self.by_graph is not None:
             text += (
-                f" Over {self.graphs} graphs it works under {row['validity']:.0%} of their weight, "
-                f"and {row['agreement']:.0%} recommend the same."
+                f" Over {count(self.graphs, 'graph')} it works under {row['validity']:.0%} of "
+                f"their weight, and {row['agreement']:.0%} recommend the same."
             )
         return text
 
@@ -260,7 +261,7 @@ class Recommendations(Result):
         ax.set_yticks(rows, [f"row {label}".replace("$", r"\$") for label in found.index])
         ax.invert_yaxis()
         ax.set_xlim(-0.03, 1.03)
-        ax.set_xlabel(f"share of the weight of {self.graphs} graphs")
+        ax.set_xlabel(f"share of the weight of {count(self.graphs, 'graph')}")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
         return ax
 
