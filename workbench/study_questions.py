@@ -118,7 +118,7 @@ def plans(
     common = {"data": study.df, **problem, "schema": study.schema}
 
     def pose(dag: CausalGraph) -> RecourseProblem:
-        with unrecorded():  # a plan says itself which of the model's conditions concern it
+        with unrecorded():  # a plan carries the conditions of its model
             model = study.model_of(dag)
         return RecourseProblem.in_world(model, outcome, **side, **common)
 
@@ -184,8 +184,8 @@ def _dags(study: Study, over: str | None, most: int) -> list[tuple[CausalGraph, 
                 "lack a column that was constant in their resample, and were not asked",
             )
         return [(dag, weight / total) for dag, weight in whole]
-    found = sample_members(study.graph, most, study.seed_of("members"))
-    if len(found) < len(study.graph.members(limit=most + 1)):
+    found, whole = sample_members(study.graph, most, study.seed_of("members"))
+    if not whole:
         warn(
             "members-drawn",
             f"the graph stands for more than {most} DAGs; {len(found)} drawn at random were asked",

@@ -244,8 +244,8 @@ class GraphEnsemble(Result):
         out: dict[CausalGraph, float] = {}
         cut = 0
         for (graph, weight), seed in zip(chosen, spawn(random_state, len(chosen)), strict=True):
-            found = sample_members(graph, quota, seed)
-            cut += len(found) == quota and len(graph.members(limit=quota + 1)) > quota
+            found, whole = sample_members(graph, quota, seed)
+            cut += not whole
             for dag, share in found.items():
                 dag = carried(graph, dag).without_info()
                 out[dag] = out.get(dag, 0.0) + weight * share

@@ -112,11 +112,8 @@ class RecourseMethod(Parameterised):
             if len(ask):
                 answer.settle(ask, self._recommend(x[ask], progress))
                 answer.doubt()
-        # What was noticed when the mechanisms that actions go through were fitted is a condition.
-        felt = problem.felt
-        known = [
-            w for w in getattr(problem.scm, "warnings_", ()) if not w.columns or felt & {*w.columns}
-        ]
+        # What the causal model warned of when it was fitted is a condition of every plan.
+        known = getattr(problem.scm, "warnings_", ())
         return answer.result(repr(self), tuple(dict.fromkeys((*known, *notes))))
 
     def _fit(self, problem: RecourseProblem) -> None:

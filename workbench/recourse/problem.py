@@ -244,14 +244,6 @@ class RecourseProblem:
             )
         return replace(target, strict=view.is_probability or hasattr(self.model, "classes_"))
 
-    @cached_property
-    def felt(self) -> frozenset[str]:
-        """The features that may respond to an action: those downstream of one that can move."""
-        if self.world is None:
-            return frozenset()
-        acted = [n for n, m in zip(self.space.names, self.movable, strict=True) if m]
-        return frozenset().union(*(self.world.graph.descendants(n) for n in acted))
-
     # -- what methods ask ------------------------------------------------------------------
 
     def reach(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -168,9 +168,10 @@ class Recommendations(Result):
 
     def _over_graphs(self, found: pd.DataFrame) -> str:
         sure = int((found["validity"] >= _SURE).sum())
+        median = found["validity"].median()
         return (
             f"Over {count(self.graphs, 'graph')}, {sure} of {count(len(found), 'plan')} work under "
-            f"at least {_SURE:.0%} of their weight (median {found['validity'].median():.0%}); in the median "
+            f"at least {_SURE:.0%} of their weight (median {median:.0%}); in the median "
             f"{found['agreement'].median():.0%} recommend the same."
         )
 
