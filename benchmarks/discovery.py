@@ -31,6 +31,11 @@ from workbench.core.seeding import foreign_generators
 from workbench.graph import compare
 
 ROWS = 2000
+LAWS = {
+    "causes": "hubs are causes",
+    "effects": "hubs are effects",
+    "internal": "internally standardised",
+}
 METRICS = ("shd", "skeleton_f1", "arrow_f1", "parent_aid")
 
 
@@ -47,8 +52,7 @@ def run(quick: bool, seed: int) -> Iterator[Record]:
             peers.add("grasp")
         some = seeds[:1] if quick and d > 20 else seeds
         yield from beside(f"random, {d} columns", "random", d, some, peers)
-    for kind in ("hubs", "internal"):
-        name = "hubs" if kind == "hubs" else "internally standardised"
+    for kind, name in LAWS.items():
         yield from beside(f"{name}, 20 columns", kind, 20, seeds, {"boss", "pc"})
         if not quick:
             yield from beside(f"{name}, 50 columns", kind, 50, seeds, {"boss", "pc"})
@@ -66,16 +70,17 @@ def law(kind: str, d: int, seed: int, degree: float = 4.0) -> tuple[pd.DataFrame
     weights = np.zeros((d, d))
     order = r.permutation(d)
     for j in range(1, d):
-        if kind == "hubs":  # two causes each, chosen in proportion to the edges that they have
+        if kind in ("causes", "effects"):  # two each, in proportion to the edges that they have
             part = weights[np.ix_(order[:j], order[:j])] != 0
             share = part.sum(axis=0) + part.sum(axis=1) + (j <= 2)
             chosen = r.choice(j, size=min(2, j), replace=False, p=share / share.sum())
         else:
             chosen = np.flatnonzero(r.random(j) < degree / (d - 1))
         for i in chosen:
-            weights[order[i], order[j]] = r.uniform(0.5, 1) * r.choice([-1, 1])
+            edge = (order[j], order[i]) if kind == "effects" else (order[i], order[j])
+            weights[edge] = r.uniform(0.5, 1) * r.choice([-1, 1])
     rows = np.zeros((ROWS, d))
-    for v in order:
+    for v in order[::-1] if kind == "effects" else order:
         rows[:, v] = rows @ weights[:, v] + r.normal(size=ROWS)
         if kind == "internal":
             rows[:, v] = (rows[:, v] - rows[:, v].mean()) / rows[:, v].std()
@@ -267,32 +272,47 @@ def forward_sample(levels: dict, tables: dict, graph: CausalGraph, n: int, seed:
     return pd.DataFrame({v: pd.Categorical.from_codes(codes[v], levels[v]) for v in tables})
 
 
-def networks(quick: bool, seed: int, rows: int = 5000) -> Iterator[Record]:
+def networks(quick: bool, seed: int) -> Iterator[Record]:
+    searches = {
+        "workbench boss": lambda df, k: discover(df, "boss"),
+        "workbench ges": lambda df, k: discover(df, "ges"),
+        "workbench pc": lambda df, k: discover(df, "pc"),
+        "causal-learn pc": lambda df, k: causal_learn(
+            df.apply(lambda column: column.cat.codes), "pc", k, "chisq"
+        ),
+    }
+    for name in ("child", "insurance", "alarm"):
+        yield from network_samples(name, 5000, range(seed, seed + (1 if quick else 5)), searches)
+    # Which test of independence suits tables of levels, on networks of their own.
+    searches = {
+        f"workbench pc, {test}": lambda df, k, test=test: discover(df, "pc", test=test)
+        for test in ("gaussian", "g2")
+    }
+    small = ("asia", "cancer", "earthquake", "sachs", "survey")
+    for name in small[:1] if quick else (*small, "hepar2", "win95pts"):
+        for rows in (1000, 5000):
+            count = 2 if quick else 20 if name in small else 6
+            yield from network_samples(name, rows, range(seed, seed + count), searches)
+
+
+def network_samples(
+    name: str, rows: int, seeds: range, searches: dict[str, Callable]
+) -> Iterator[Record]:
     folder = data_folder()
     if folder is None:
         return
-    for name in ("child", "insurance", "alarm"):
-        path = folder / "bnlearn" / f"{name}.bif.gz"
-        levels, tables = network(gzip.open(path, "rt").read())
-        graph = read_graph(path)
-        found: dict[str, list[dict[str, float]]] = defaultdict(list)
-        for k in range(1 if quick else 5):
-            df = forward_sample(levels, tables, graph, rows, seed + k)
-            codes = df.apply(lambda column: column.cat.codes)
-            runs = {
-                "workbench boss": timed(lambda df=df: discover(df, "boss")),
-                "workbench ges": timed(lambda df=df: discover(df, "ges")),
-                "workbench pc": timed(lambda df=df: discover(df, "pc")),
-                "causal-learn pc": timed(
-                    lambda codes=codes, k=k: causal_learn(codes, "pc", k, "chisq")
-                ),
-            }
-            for method, (seconds, guess) in runs.items():
-                # Columns that a search had to leave out count as unjoined.
-                whole = CausalGraph(graph.nodes, guess.edges)
-                row = {"seconds": seconds} | compare(whole, graph.cpdag()).to_dict()
-                found[method].append(row)
-        yield from summary(f"{name}, {rows} rows", found)
+    path = folder / "bnlearn" / f"{name}.bif.gz"
+    levels, tables = network(gzip.open(path, "rt").read())
+    graph = read_graph(path)
+    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for k in seeds:
+        df = forward_sample(levels, tables, graph, rows, k)
+        for method, search in searches.items():
+            seconds, guess = timed(lambda df=df, k=k, search=search: search(df, k))
+            # Columns that a search had to leave out count as unjoined.
+            whole = CausalGraph(graph.nodes, guess.edges)
+            found[method].append({"seconds": seconds} | compare(whole, graph.cpdag()).to_dict())
+    yield from summary(f"{name}, {rows} rows", found)
 
 
 def proteins() -> Iterator[Record]:

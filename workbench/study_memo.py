@@ -97,7 +97,7 @@ def _graph(study: Study) -> Section:
         table["in the graph"] = [_said(graph, u, v) for u, v in given]
         cards.append(Card("Edges that were not learned", table=table, rows=30))
     falsification = study.latest("falsify")
-    drawn = falsification.plot if len(falsification.implied) > 4 else None
+    drawn = falsification.plot if falsification.tested > 4 else None
     cards.append(
         Card.of("Does the table contradict it", falsification, rows=6, draw=drawn, size=(5, 3))
     )

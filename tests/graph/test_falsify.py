@@ -104,6 +104,47 @@ def test_what_cannot_be_tested_is_said():
             falsify(random_graph(4, 0), df, **bad)
 
 
+@pytest.mark.parametrize("latent", [True, False])
+def test_hidden_causes_may_be_nodes_or_two_headed_edges(latent):
+    r = np.random.default_rng(0)
+    names, pairs = list("abcdefgh"), ("ab", "cd", "ef", "gh")
+    df = pd.DataFrame(r.normal(size=(1000, 8)), columns=names)
+    for pair in pairs:
+        df[list(pair)] += r.normal(size=(1000, 1))
+    if latent:
+        hidden = [p.upper() for p in pairs]
+        edges = [(p.upper(), v) for p in pairs for v in p]
+        graph = CausalGraph([*names, *hidden], edges, latent=hidden)
+    else:
+        graph = CausalGraph(names, [(*pair, "arrow", "arrow") for pair in pairs])
+    found = falsify(graph, df)
+    assert found.outcome == "not falsified" and found.p_same < 0.02 and found.failed == 0
+
+
+def test_relabellings_of_one_class_are_counted():
+    # Of the 24 orders of a chain of four only it and its reverse imply the same.
+    graph = CausalGraph(list("abcd"), [("a", "b"), ("b", "c"), ("c", "d")])
+    found = falsify(graph, draw(graph, 200, 0), n_permutations=2000)
+    assert found.p_same == pytest.approx(2 / 24, abs=0.02)
+    star = CausalGraph(list("abcd"), [("a", "d"), ("b", "d"), ("c", "d")])
+    found = falsify(star, draw(star, 200, 0), n_permutations=2000)
+    assert found.p_same == pytest.approx(6 / 24, abs=0.03)
+
+
+def test_what_has_no_test_is_no_pass():
+    names = [f"v{i:02}" for i in range(14)]
+    df = pd.DataFrame(np.random.default_rng(0).normal(size=(13, 14)), columns=names)
+    edges = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    found = falsify(CausalGraph(names, edges[:-1]), df)
+    assert (
+        found.tested == 0 and found.outcome == "not informative" and found.implied["p"].isna().all()
+    )
+    assert "nothing could be tested" in found.verdict()
+    assert not found.edges.loc[found.edges["p"].isna(), "supported"].any()
+    few = falsify(CausalGraph(names, [e for e in edges if e[0] != "v00"]), df)
+    assert 0 < few.tested and "could not be tested" in few.summary()
+
+
 @pytest.mark.slow
 def test_a_thousand_relabellings_of_twenty_nodes_take_seconds():
     graph = random_graph(20, 0, degree=4)

@@ -79,14 +79,18 @@ def bootstrap(
     with recording() as notes:
         # The search on the whole table meets every refusal and warning once.
         whole = discover(df, method, knowledge, schema, random_state, **parameters)
+        # A test that is chosen by the number of rows is chosen once, on all of them.
+        settled = dict(parameters)
+        if "test" in accepted_parameters(function):
+            settled["test"] = whole.info["parameters"]["test"]
         given = schema
         frame, schema = _settled(df, schema)
         groups = _groups(frame, schema)
         if hasattr(function, "on_design"):
             encoded = _encoded(df, given, knowledge, function, parameters)
-            task = _OnDesign(encoded, knowledge, function, parameters)
+            task = _OnDesign(encoded, knowledge, function, settled)
         else:
-            task = _OnTable(frame, method, knowledge, schema, parameters)
+            task = _OnTable(frame, method, knowledge, schema, settled)
         seeds = spawn(random_state, int(n_boot))
         runs = Parallel(n_jobs=n_jobs, return_as="generator")(
             delayed(_replicate)(task, len(frame), groups, resample, seed) for seed in seeds

@@ -16,8 +16,7 @@ from ..core.seeding import Seed, generator
 from ..tables.schema import Schema
 from .discovery.design import prepare
 from .discovery.independence import GaussianTest
-from .equivalence import extension
-from .separation import Independence, implied_independencies
+from .separation import Independence, d_separated, implied_independencies
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,11 +30,12 @@ class Falsification(Result):
     """The answer of :func:`falsify`.
 
     Attributes:
-        implied: One row per implied independence: ``x, y, given, p, p_holm, fails``.
+        implied: One row per implied independence: ``x, y, given, p, p_holm, fails``; p is NaN
+            where no test is possible (too few rows, a column that others determine).
         edges: One row per edge: ``u, v, p, supported``: whether v depends on u given v's other
-            neighbours with an edge into it.
+            neighbours with an edge into it; p is NaN where no test is possible.
         p_better: Share of relabelled graphs that violate no more statements (p_LMC).
-        p_same: Share of relabelled graphs in the same equivalence class (p_TPa).
+        p_same: Share of relabelled graphs that imply the same independencies (p_TPa).
         permutations: How many relabellings were drawn.
         alpha: Level of all tests.
         left_out: Columns that could not be tested -> why.
@@ -56,27 +56,41 @@ class Falsification(Result):
         return int(self.implied["fails"].sum())
 
     @property
+    def tested(self) -> int:
+        """How many implied independencies could be tested."""
+        return int(self.implied["p"].notna().sum())
+
+    @property
     def outcome(self) -> str:
         """``"not falsified"``, ``"falsified"`` or ``"not informative"``.
 
         Informative: few relabellings are equivalent to the graph (p_same <= alpha). Falsified:
         informative, and relabelled graphs often fit as well (p_better > alpha).
         """
-        if not len(self.implied) or self.p_same > self.alpha:
+        if not self.tested or self.p_same > self.alpha:
             return "not informative"
         return "falsified" if self.p_better > self.alpha else "not falsified"
 
     def summary(self) -> str:
-        if not len(self.implied):
+        if not self.tested:
             return "The graph implies no independence that could be tested."
-        weak = int((~self.edges["supported"]).sum())
-        missing = f"; {weak} of {len(self.edges)} edges find no support" if weak else ""
-        return (
-            f"{self.failed} of {len(self.implied)} implied independencies fail "
-            f"(Holm, level {number(self.alpha)}){missing}."
+        answered = self.edges[self.edges["p"].notna()]
+        weak = int((~answered["supported"]).sum())
+        text = (
+            f"{self.failed} of {self.tested} implied independencies fail "
+            f"(Holm, level {number(self.alpha)})"
         )
+        text += f"; {weak} of {len(answered)} edges find no support" if weak else ""
+        untested = len(self.implied) - self.tested, len(self.edges) - len(answered)
+        if any(untested):
+            what = ("more independencies", "edges")
+            named = [f"{n} {w}" for n, w in zip(untested, what, strict=True) if n]
+            text += f"; {' and '.join(named)} could not be tested"
+        return text + "."
 
     def verdict(self) -> str:
+        if not self.tested:
+            return "Not informative: nothing could be tested."
         if self.outcome == "not informative":
             return "Not informative: relabelled graphs imply the same independencies."
         share = f"{self.p_better:.1%} of {self.permutations} relabelled graphs fit as well"
@@ -97,7 +111,8 @@ class Falsification(Result):
     def how(self) -> dict[str, Any]:
         found = {
             "test": "partial correlation; likelihood ratio where a category is involved",
-            "a failure may also mean": "a mechanism that bends, or rows that depend on others",
+            "a failure may also mean": "a mechanism that bends, noise whose spread depends on "
+            "the causes, or rows that depend on others",
             "relabelled graphs that violate no more": f"{self.p_better:.3g}",
             "relabelled graphs in the same class": f"{self.p_same:.3g}",
         }
@@ -109,7 +124,7 @@ class Falsification(Result):
         import matplotlib.pyplot as plt
 
         ax = plt.subplots()[1] if ax is None else ax
-        p = np.sort(self.implied["p"].to_numpy())
+        p = np.sort(self.implied["p"].dropna().to_numpy())
         ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
         ax.step((np.arange(len(p)) + 0.5) / max(len(p), 1), p, where="mid", color="#2b6cb0")
         ax.set_xlabel("expected p-value if the graph is right")
@@ -147,8 +162,8 @@ def falsify(
 
     When to use something else: the test sees linear and level-wise dependence only, and it takes
     away the influence of S linearly. Where a mechanism bends (or counts, or levels coded as
-    numbers are involved), a true independence can fail; rows that depend on each other (a
-    cluster, a time) make p-values too small.
+    numbers are involved), a true independence can fail; noise whose spread depends on the causes
+    and rows that depend on each other (a cluster, a time) make p-values too small.
 
     References:
         Eulig, Mastakouri, Blöbaum, Hardt, Janzing, "Toward falsifying causal graphs using a
@@ -177,9 +192,12 @@ def falsify(
         design = prepare(df[_needed(graph, df, schema)], schema=schema)
     test = GaussianTest(design)
     at = {name: i for i, name in enumerate(design.names)}
-    statements = [s for s in implied_independencies(graph) if {s.x, s.y, *s.given} <= at.keys()]
+    separable = implied_independencies(graph)
+    statements = [s for s in separable if {s.x, s.y, *s.given} <= at.keys()]
     p = _p_values(test, statements, at)
-    better, same = _permuted(graph, test, statements, at, p, alpha, n_permutations, random_state)
+    better, same = _permuted(
+        graph, test, separable, statements, at, p, alpha, n_permutations, random_state
+    )
     holm = _holm(p)
     implied = pd.DataFrame(
         {
@@ -236,17 +254,18 @@ def _p_values(
 
 
 def _run(test: GaussianTest, groups: list, labels: np.ndarray, size: int) -> np.ndarray:
-    out = np.ones(size)
+    out = np.empty(size)
     for x, targets, given, positions in groups:
         log_p = test.log_p(int(labels[x]), labels[targets], labels[given][None, :])[0]
         # -inf: the question has no answer (its ends are determined, or no degrees of freedom).
-        out[positions] = np.where(np.isneginf(log_p), 1.0, np.exp(log_p))
+        out[positions] = np.where(np.isneginf(log_p), np.nan, np.exp(log_p))
     return out
 
 
 def _permuted(
     graph: CausalGraph,
     test: GaussianTest,
+    separable: Sequence[Independence],
     statements: Sequence[Independence],
     at: dict[str, int],
     p: np.ndarray,
@@ -254,36 +273,32 @@ def _permuted(
     n_permutations: int,
     random_state: Seed,
 ) -> tuple[float, float]:
-    if not statements:
+    if not np.isfinite(p).any():
         return 1.0, 1.0
     groups, own = _grouped(statements, at), int((p <= alpha).sum())
-    skeleton, colliders = _signature(graph, at)
+    names = sorted(at, key=at.__getitem__)
+    apart = np.zeros((test.size, test.size), dtype=bool)
+    for s in separable:
+        if s.x in at and s.y in at:
+            apart[at[s.x], at[s.y]] = apart[at[s.y], at[s.x]] = True
+    x, y = np.array([(at[s.x], at[s.y]) for s in statements]).T
     r = generator(random_state)
     better = same = 0
     for _ in range(n_permutations):
         labels = r.permutation(test.size)
         violated = int((_run(test, groups, labels, len(statements)) <= alpha).sum())
         better += violated <= own
-        moved = {frozenset(labels[i] for i in pair) for pair in skeleton}
-        if moved == skeleton:
-            turned = {(frozenset(labels[i] for i in ends), labels[m]) for ends, m in colliders}
-            same += turned == colliders
+        # Relabelled statements are as many: if the graph implies all of them, it implies no other.
+        same += apart[labels[x], labels[y]].all() and all(
+            d_separated(
+                graph,
+                names[labels[at[s.x]]],
+                names[labels[at[s.y]]],
+                [names[labels[at[g]]] for g in s.given],
+            )
+            for s in statements
+        )
     return (1 + better) / (1 + n_permutations), (1 + same) / (1 + n_permutations)
-
-
-def _signature(graph: CausalGraph, at: dict[str, int]) -> tuple[set, set]:
-    """Skeleton and unshielded colliders: what the equivalence class of a DAG consists of."""
-    joined = graph.skeleton()
-    skeleton = {frozenset(at[n] for n in pair) for pair in joined if pair <= at.keys()}
-    colliders = set()
-    dag = extension(graph) if graph.kind in ("cpdag", "mpdag") else graph
-    for node in graph.nodes:
-        into = [*dag.parents(node), *dag.spouses(node)]
-        for i, a in enumerate(into):
-            for b in into[i + 1 :]:
-                if frozenset((a, b)) not in joined and {a, b, node} <= at.keys():
-                    colliders.add((frozenset((at[a], at[b])), at[node]))
-    return skeleton, colliders
 
 
 def _edge_support(
@@ -300,13 +315,15 @@ def _edge_support(
         columns = sorted(at[g] for g in given - {u, v} if g in at)
         log_p = test.log_p(at[v], np.array([at[u]]), np.array(columns, dtype=int)[None, :])
         p = float(np.exp(log_p[0, 0])) if np.isfinite(log_p[0, 0]) else np.nan
-        rows.append((u, v, p, not p > alpha))
+        rows.append((u, v, p, p <= alpha))
     return pd.DataFrame(rows, columns=["u", "v", "p", "supported"]).astype({"supported": bool})
 
 
 def _holm(p: np.ndarray) -> np.ndarray:
-    order = np.argsort(p, kind="stable")
-    factors = np.arange(len(p), 0, -1)
-    out = np.empty(len(p))
+    """p-values corrected for their number; those that are NaN do not count."""
+    tested = np.flatnonzero(np.isfinite(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    out = np.full(len(p), np.nan)
     out[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return out

@@ -25,23 +25,6 @@ def test_the_skeleton_of_a_sparse_law_is_found(random_dag, linear_rows):
     assert set(graph.info["weights"]) == set(graph.directed_edges())
 
 
-def check_knowledge(draw, random_dag, linear_rows, sets):
-    for seed in range(sets):
-        rng = np.random.default_rng(seed)
-        df = linear_rows(rng, random_dag(rng, 6, 3), 200)
-        knowledge = draw(rng, list(df))
-        assert knowledge.violations(quietly(df, knowledge=knowledge, steps=20)) == []
-
-
-def test_knowledge_is_honoured(random_knowledge, random_dag, linear_rows):
-    check_knowledge(random_knowledge, random_dag, linear_rows, 30)
-
-
-@pytest.mark.slow
-def test_knowledge_is_honoured_200_times(random_knowledge, random_dag, linear_rows):
-    check_knowledge(random_knowledge, random_dag, linear_rows, 200)
-
-
 def test_units_and_the_order_of_columns_have_no_influence(random_dag, linear_rows):
     rng = np.random.default_rng(2)
     df = linear_rows(rng, random_dag(rng, 5, 2), 300)

@@ -93,27 +93,6 @@ def test_the_order_of_columns_and_their_units_have_no_influence(search, random_d
     assert search(df * 1000 + 7) == graph
 
 
-def check_knowledge(search, draw, random_dag, linear_rows, sets):
-    for seed in range(sets):
-        rng = np.random.default_rng(seed)
-        true = random_dag(rng, 8, 3)
-        df = linear_rows(rng, true, 200)
-        knowledge = draw(rng, list(df))
-        graph = search(df, knowledge=knowledge)
-        assert knowledge.violations(graph) == []
-        assert graph.kind in ("cpdag", "mpdag", "dag")
-        assert not knowledge.violations(graph.to_dag())
-
-
-def test_knowledge_is_honoured(search, random_knowledge, random_dag, linear_rows):
-    check_knowledge(search, random_knowledge, random_dag, linear_rows, 30)
-
-
-@pytest.mark.slow
-def test_knowledge_is_honoured_200_times(search, random_knowledge, random_dag, linear_rows):
-    check_knowledge(search, random_knowledge, random_dag, linear_rows, 200)
-
-
 def test_knowledge_of_the_truth_only_helps(search, random_dag, linear_rows):
     rng = np.random.default_rng(3)
     true = random_dag(rng, 12, 3)

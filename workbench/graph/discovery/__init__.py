@@ -13,6 +13,7 @@ METHODS = {
     "ges": ".ges",
     "grasp": ".grasp",
     "dagma": ".dagma",
+    "anm": ".anm",
 }
 
 __getattr__, __dir__, __all__ = exports(__name__, METHODS)

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ParameterError, recording, warn
+from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from .choice import chosen, resolve, words
 from .design import Design, as_records, prepare
-from .independence import GaussianTest
+from .independence import IndependenceTest
 from .skeleton import Limits
 
-Search = Callable[[Design, GaussianTest, float, Limits], CausalGraph]
+Search = Callable[[Design, IndependenceTest, float, Limits], CausalGraph]
 
 
 def answer(
@@ -25,19 +27,24 @@ def answer(
     alpha: float,
     knowledge: Knowledge | None,
     schema: Schema | None,
-    depth: int | None,
-    max_tests: int,
-    time_limit: float | None,
+    test: str,
+    random_state: Seed,
+    limits: Limits,
 ) -> CausalGraph:
     """Check the question, search, and say what was done."""
-    check_parameters(alpha, depth, max_tests, time_limit)
+    check_parameters(alpha, limits.depth, limits.max_tests, limits.seconds)
     with recording() as notes:
         design = prepare(data, schema, knowledge)
-        graph = on_design(search)(design, alpha, depth, max_tests, time_limit)
+        graph = search(design, chosen(design, test, random_state), alpha, limits)
     return graph.with_info(
         method=method,
-        parameters={"alpha": alpha, "depth": depth, "max_tests": max_tests},
-        explanation=explain(design, alpha),
+        parameters={
+            "alpha": alpha,
+            "test": resolve(design, test),
+            "depth": limits.depth,
+            "max_tests": limits.max_tests,
+        },
+        explanation=explain(design, alpha, test),
         rows=design.rows,
         left_out=dict(design.left_out),
         warnings=as_records(notes),
@@ -50,11 +57,14 @@ def on_design(search: Search) -> Callable[..., CausalGraph]:
     def run(
         design: Design,
         alpha: float = 0.01,
+        test: str = "auto",
         depth: int | None = None,
         max_tests: int = 20_000_000,
+        random_state: Seed = 0,
         time_limit: float | None = None,
     ) -> CausalGraph:
-        return search(design, GaussianTest(design), alpha, Limits(depth, max_tests, time_limit))
+        asked = chosen(design, test, random_state)
+        return search(design, asked, alpha, Limits(depth, max_tests, time_limit))
 
     return run
 
@@ -99,21 +109,10 @@ def triple_conflict(wanted: bool, names: list[str]) -> str:
     return f"{a} -> {b} <- {c} oriented against the test: other evidence or knowledge is stronger"
 
 
-def explain(design: Design, alpha: float) -> str:
+def explain(design: Design, alpha: float, test: str) -> str:
     """What was searched, by which test, and why."""
     text = f"{len(design.names)} columns, {design.rows:,} rows, tests at level {alpha:g}. "
-    if design.wide:
-        shown = ", ".join(map(repr, design.wide[:5])) + (", ..." if len(design.wide) > 5 else "")
-        text += (
-            f"Columns with more than two unordered levels ({shown}) enter as blocks of 0/1 "
-            "columns: Wilks' likelihood-ratio test where they take part, Fisher-z on partial "
-            "correlations elsewhere."
-        )
-    else:
-        text += (
-            "All columns are numbers, ordered or two-valued: Fisher-z test on partial correlations."
-        )
-    text += " Dependence that is not linear may go unseen."
+    text += words(design, test)
     if design.left_out:
         named = "; ".join(f"{n!r} ({why})" for n, why in sorted(design.left_out.items()))
         text += f" Left out: {named}."

@@ -40,6 +40,7 @@ class Design:
         left_out: Column -> why it is not searched.
         knowledge: What is known about the searched variables.
         codes: ``(n, d)`` levels where no column is a number and no cell empty, else None.
+        values: ``(n, c)`` the encoded columns where no cell is empty, else None.
     """
 
     names: tuple[str, ...]
@@ -50,6 +51,7 @@ class Design:
     left_out: dict[str, str]
     knowledge: Knowledge
     codes: np.ndarray | None = None
+    values: np.ndarray | None = None
 
     @property
     def wide(self) -> list[str]:
@@ -127,6 +129,9 @@ def reduce(encoded: Encoded, knowledge: Knowledge) -> Design:
             f"{count(rows, 'row')} for {count(len(names), 'column')}: a missing edge may "
             "only mean that the data are too few to show it",
         )
+    values = encoded.values if encoded.present is None else None
+    if values is not None and redundant:
+        values = values[:, columns]
     return Design(
         names=names,
         shown=tuple(n for n in encoded.shown if n in kept_names),
@@ -136,6 +141,7 @@ def reduce(encoded: Encoded, knowledge: Knowledge) -> Design:
         left_out=left_out,
         knowledge=knowledge.restrict(names) if knowledge else knowledge,
         codes=None if encoded.codes is None else encoded.codes[:, kept],
+        values=values,
     )
 
 

@@ -24,6 +24,26 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
+def refine(number, found, own, r, out):
+    """Number the configurations of ``number`` and one more variable that occur; how many there are.
+
+    Args:
+        number: ``(n,)`` configuration of each row, below ``found``.
+        own, r: ``(n,)`` levels of the variable, below r.
+        out: ``(n,)`` the new numbers, in the order in which they are met; may be ``number``.
+    """
+    seen = np.full(found * r, -1)
+    total = 0
+    for i in range(len(number)):
+        key = number[i] * r + own[i]
+        if seen[key] < 0:
+            seen[key] = total
+            total += 1
+        out[i] = seen[key]
+    return total
+
+
+@njit(cache=True, nogil=True)
 def _configurations(codes, levels, parents):
     """Number of each row's configuration of the parents, how many occur, how many there could be.
 
@@ -32,17 +52,8 @@ def _configurations(codes, levels, parents):
     number = np.zeros(codes.shape[1], np.int64)
     found, possible = 1, 1.0
     for p in parents:
-        r = levels[p]
-        seen = np.full(found * r, -1)
-        found = 0
-        own = codes[p]
-        for i in range(len(number)):
-            key = number[i] * r + own[i]
-            if seen[key] < 0:
-                seen[key] = found
-                found += 1
-            number[i] = seen[key]
-        possible *= r
+        found = refine(number, found, codes[p], levels[p], number)
+        possible *= levels[p]
     return number, found, possible
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
@@ -24,7 +25,7 @@ from .independence import IndependenceTest
 from .mark_kernels import ARROW, CIRCLE, NONE, TAIL, possible_separators
 from .orientation import orient
 from .separating_sets import SeparatingSets
-from .skeleton import Limits, Skeleton, evidence, skeleton
+from .skeleton import Decided, Limits, Skeleton, evidence, skeleton
 
 _WORDS = {CIRCLE: "circle", ARROW: "arrow", TAIL: "tail"}
 
@@ -34,8 +35,10 @@ def fci(
     alpha: float = 0.01,
     knowledge: Knowledge | None = None,
     schema: Schema | None = None,
+    test: Literal["auto", "gaussian", "g2", "kci", "rcit"] = "auto",
     depth: int | None = None,
     max_tests: int = 20_000_000,
+    random_state: Seed = 0,
     time_limit: float | None = None,
 ) -> CausalGraph:
     """Learn the equivalence class of a causal graph with hidden common causes (a PAG).
@@ -54,7 +57,8 @@ def fci(
     adjacent, u gets an arrowhead (it is no cause of v, ↔ remains possible); required edges are in
     the result.
 
-    Assumes linear dependence (or blocks of categories), no selection of rows by what the columns
+    Sees the dependence that its test sees (by default linear between numbers; see
+    :func:`~workbench.graph.discovery.pc`), assumes no selection of rows by what the columns
     cause, and acyclicity. Do not use it where hidden common causes can be ruled out: ``pc`` and
     score searches need far less data to say more; few arrows of a PAG survive below some thousand
     rows. The possible-D-SEP stage grows exponentially with dense graphs: set ``depth``.
@@ -64,9 +68,11 @@ def fci(
         alpha: Level of each test.
         knowledge: What is known.
         schema: What the columns mean; guessed when left out.
+        test: Test of conditional independence, as for ``pc``.
         depth: Largest conditioning set; no limit by default.
         max_tests: Stop before a size of conditioning sets that needs more tests than this, and
             say so.
+        random_state: Seed of the features of ``"rcit"``.
         time_limit: Seconds after which the search stops with the edges that are left, and says so.
 
     Returns:
@@ -74,7 +80,7 @@ def fci(
 
     Raises:
         DataError, QuestionError: The table or the knowledge can't be used.
-        ParameterError: ``alpha`` outside (0, 1), negative limits.
+        ParameterError: As for ``pc``.
 
     References:
         Spirtes, Meek and Richardson, "Causal inference in the presence of latent variables and
@@ -89,7 +95,8 @@ def fci(
         >>> g.kind, g.spouses("b")
         ('pag', ('c',))
     """
-    return answer("fci", search, data, alpha, knowledge, schema, depth, max_tests, time_limit)
+    limits = Limits(depth, max_tests, time_limit)
+    return answer("fci", search, data, alpha, knowledge, schema, test, random_state, limits)
 
 
 def search(
@@ -136,8 +143,9 @@ def _tested(
     """The skeleton after both stages, its unshielded triples and their evidence."""
     # A hidden cause may stand between any neighbours: knowledge rules out no conditioning set.
     joined = allowed | allowed.T
+    decided = Decided(~joined, ~allowed.T, required.T)
     first = skeleton(test, joined, required, log_alpha, limits)
-    triples, e = _weighed(test, first, joined, limits)
+    triples, e = _weighed(test, first, joined, limits, decided)
     # Triples without clear evidence count as colliders: a larger pool is never wrong.
     pools = possible_separators(first.adjacent.astype(np.int8), triples[e >= 0])
     if (pools == first.adjacent).all() or limits.out_of_time():
@@ -146,14 +154,18 @@ def _tested(
     second = skeleton(test, joined, required, log_alpha, again, first.adjacent, pools)
     limits.tests += again.tests
     found = first.join(second)
-    return found, *_weighed(test, found, joined, limits)
+    return found, *_weighed(test, found, joined, limits, decided)
 
 
 def _weighed(
-    test: IndependenceTest, found: Skeleton, joined: np.ndarray, limits: Limits
+    test: IndependenceTest,
+    found: Skeleton,
+    joined: np.ndarray,
+    limits: Limits,
+    decided: Decided,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evidence of the triples, from neighbours and from the sets that separated their ends."""
-    triples, without, within = evidence(test, found.adjacent, joined, limits)
+    triples, without, within = evidence(test, found.adjacent, joined, limits, decided)
     row = np.full(found.adjacent.shape, -1)
     row[found.pairs[:, 0], found.pairs[:, 1]] = np.arange(len(found.pairs))
     at = row[triples[:, 0], triples[:, 2]]

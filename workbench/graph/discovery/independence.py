@@ -126,19 +126,25 @@ class GaussianTest:
     ) -> np.ndarray:
         out = np.empty((len(loadings), len(targets)))
         a, start = len(self._blocks[x]), len(self._blocks[x])
+        own = self._residual_covariance(ends, loadings, np.arange(a))
+        own_volume = _log_volume(own)
         for t, y in enumerate(targets):
             b = len(self._blocks[y])
             pick = np.r_[0:a, start : start + b]
             start += b
-            part = loadings[:, :, pick]
-            cov = self.correlation[np.ix_(ends[pick], ends[pick])] - np.einsum(
-                "mli,mlj->mij", part, part
-            )
+            cov = self._residual_covariance(ends, loadings, pick)
             if a == b == 1:
                 out[:, t] = _fisher(cov[:, 0, 1], cov[:, 0, 0], cov[:, 1, 1], self.rows - used - 3)
             else:
-                out[:, t] = _wilks(cov, a, b, self.rows - 1 - used - (a + b + 1) / 2)
+                factor = self.rows - 1 - used - (a + b + 1) / 2
+                out[:, t] = _wilks(cov, own_volume, a, b, factor)
         return out
+
+    def _residual_covariance(
+        self, ends: np.ndarray, loadings: np.ndarray, pick: np.ndarray
+    ) -> np.ndarray:
+        part = loadings[:, :, pick]
+        return self.correlation[np.ix_(ends[pick], ends[pick])] - part.transpose(0, 2, 1) @ part
 
 
 def fisher_z(ratio: np.ndarray, freedom: int) -> np.ndarray:
@@ -169,17 +175,20 @@ def _fisher(
     return np.where(possible, np.log(2) + log_ndtr(-z), -np.inf)
 
 
-def _wilks(cov: np.ndarray, a: int, b: int, factor: np.ndarray) -> np.ndarray:
-    own, other = cov[:, :a, :a], cov[:, a:, a:]
-    possible = (
-        (np.linalg.eigvalsh(own)[:, 0] > DETERMINED)
-        & (np.linalg.eigvalsh(other)[:, 0] > DETERMINED)
-        & (factor > 0)
-    )
+def _log_volume(cov: np.ndarray) -> np.ndarray:
+    """``(m,)`` log det of covariances, -inf where they are singular."""
+    sizes = np.linalg.eigvalsh(cov)
+    regular = sizes[:, 0] > DETERMINED
+    return np.where(regular, np.log(np.maximum(sizes, DETERMINED)).sum(axis=1), -np.inf)
+
+
+def _wilks(
+    cov: np.ndarray, own_volume: np.ndarray, a: int, b: int, factor: np.ndarray
+) -> np.ndarray:
+    other_volume = _log_volume(cov[:, a:, a:])
+    possible = np.isfinite(own_volume) & np.isfinite(other_volume) & (factor > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_lambda = (
-            np.linalg.slogdet(cov)[1] - np.linalg.slogdet(own)[1] - np.linalg.slogdet(other)[1]
-        )
+        log_lambda = np.linalg.slogdet(cov)[1] - own_volume - other_volume
     statistic = np.where(possible, -factor * np.minimum(log_lambda, 0.0), 0.0)
     return np.where(possible, log_chi2_tail(statistic, a * b), -np.inf)
 

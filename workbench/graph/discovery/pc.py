@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
@@ -22,7 +23,7 @@ from .design import Design
 from .independence import IndependenceTest
 from .orientation import class_of, orient
 from .separating_sets import SeparatingSets
-from .skeleton import Limits, evidence, skeleton
+from .skeleton import Decided, Limits, evidence, skeleton
 
 
 def pc(
@@ -30,8 +31,10 @@ def pc(
     alpha: float = 0.01,
     knowledge: Knowledge | None = None,
     schema: Schema | None = None,
+    test: Literal["auto", "gaussian", "g2", "kci", "rcit"] = "auto",
     depth: int | None = None,
     max_tests: int = 20_000_000,
+    random_state: Seed = 0,
     time_limit: float | None = None,
 ) -> CausalGraph:
     """Learn the equivalence class of a DAG from tests of conditional independence.
@@ -44,19 +47,35 @@ def pc(
     tested, the largest p-value of each edge that is left (after a search it is no honest p-value),
     the decisions that had to give way (``conflicts``), warnings, and why the test was chosen.
 
-    Assumes no hidden common causes, and sees dependence that is linear (between numbers) or in
-    means and shares (with categories). Prefer a score-based search where power matters more than
-    separating sets. ``alpha`` should shrink as the number of rows grows.
+    Assumes no hidden common causes. What dependence is seen is up to the test:
+
+    - ``"gaussian"``: Fisher-z on partial correlations, Wilks' likelihood ratio where a column has
+      more than two unordered levels. Fast; sees what is linear (between numbers) or in means and
+      shares (with levels).
+    - ``"g2"``: G² from counts, for tables of levels without numbers. Sees any dependence; blind
+      where the rows are few for the levels of the conditioning set.
+    - ``"rcit"``: randomised kernel test. Sees any dependence of any columns; some hundredths of a
+      second a test, so that ten columns take a minute. It rejects too often
+      below 400 rows.
+    - ``"kci"``: kernel test, cubic in the rows: for a few columns with up to 1,000 rows.
+    - ``"auto"``: ``"g2"`` where no column is a number and rows are 5,000 or more, else
+      ``"gaussian"``; never a kernel test.
+
+    Prefer a score-based search where power matters more than separating sets. ``alpha`` should
+    shrink as the number of rows grows.
 
     Args:
         data: A table; columns with a structural role, constants and exact linear functions of
             other columns are left out and named.
         alpha: Level of each test.
-        knowledge: What is known; no test is spent on removing a pair that it forbids.
+        knowledge: What is known. A pair that it forbids is never tested for an edge; it is asked
+            about only where a collider between its ends is left open by what is known.
         schema: What the columns mean; guessed when left out.
+        test: Test of conditional independence, see above.
         depth: Largest conditioning set; no limit by default.
         max_tests: Stop before a size of conditioning sets that needs more tests than this, and
             say so.
+        random_state: Seed of the features of ``"rcit"``; other tests draw nothing.
         time_limit: Seconds after which the search stops with the edges that are left, and says
             so; unlike ``max_tests`` this makes the result depend on the machine.
 
@@ -65,7 +84,8 @@ def pc(
 
     Raises:
         DataError, QuestionError: The table or the knowledge can't be used.
-        ParameterError: ``alpha`` outside (0, 1), negative limits.
+        ParameterError: ``alpha`` outside (0, 1), negative limits, an unknown test, ``"g2"`` with
+            a number among the columns, ``"kci"`` on more than 2,000 rows.
 
     References:
         Spirtes, Glymour and Scheines, "Causation, Prediction, and Search", 2000; Colombo and
@@ -79,7 +99,8 @@ def pc(
         >>> g.kind, sorted(g.directed_edges())
         ('cpdag', [('a', 'c'), ('b', 'c')])
     """
-    return answer("pc", search, data, alpha, knowledge, schema, depth, max_tests, time_limit)
+    limits = Limits(depth, max_tests, time_limit)
+    return answer("pc", search, data, alpha, knowledge, schema, test, random_state, limits)
 
 
 def search(
@@ -91,7 +112,8 @@ def search(
     allowed = design.knowledge.allowed(names)
     required = required_matrix(design)
     found = skeleton(test, allowed, required, np.log(alpha), limits)
-    triples, without, within = evidence(test, found.adjacent, allowed, limits)
+    decided = Decided(~(allowed | allowed.T), ~allowed.T, ~allowed)
+    triples, without, within = evidence(test, found.adjacent, allowed, limits, decided)
     e = without - within
     dag, conflicts = orient(found.adjacent, allowed, required, triples, e, found.log_p)
     graph = class_of(dag, names, design.shown)

@@ -13,15 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, combinations, islice
 from math import comb
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...core.errors import warn
 from .independence import GaussianTest, IndependenceTest, fisher_z, log_p_of_z
-
-if TYPE_CHECKING:
-    from .orientation import Triple
 
 _CHUNK = 20_000
 _FAR = 1e9  # stands for log p = -inf, so that evidence stays a number
@@ -136,19 +132,51 @@ def skeleton(
 
 
 def evidence(
-    test: IndependenceTest, adjacent: np.ndarray, allowed: np.ndarray, limits: Limits
+    test: IndependenceTest,
+    adjacent: np.ndarray,
+    allowed: np.ndarray,
+    limits: Limits,
+    decided: Decided | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unshielded triples a - b - c, and how well a and c are separated without and with b.
 
-    The difference, e, speaks for the collider a → b ← c.
+    The difference, e, speaks for the collider a → b ← c. Ends that knowledge keeps apart are not
+    tested where it also decides about the collider: both values are then those of no answer.
 
     Returns:
         ``(m, 3)`` triples with a < c in lexicographic order; ``(m,)`` the largest log p-value of
         a and c given a set without b; the same given a set with it.
     """
+    from .kernels import unshielded_triples
+
+    triples = unshielded_triples(adjacent)
+    open_ = np.ones(len(triples), dtype=bool) if decided is None else ~decided.holds(triples)
+    without, within = np.full((2, len(triples)), -_FAR)
     found = _compiled_evidence if _is_simple(test) else _batched_evidence
-    triples, without, within = found(test, _Neighbours(adjacent, adjacent & allowed.T), limits)
-    return triples, np.maximum(without, -_FAR), np.maximum(within, -_FAR)
+    near = _Neighbours(adjacent, adjacent & allowed.T)
+    for out, best in zip((without, within), found(test, near, triples[open_], limits), strict=True):
+        out[open_] = np.maximum(best, -_FAR)
+    return triples, without, within
+
+
+@dataclass
+class Decided:
+    """What knowledge alone says about colliders.
+
+    Attributes:
+        apart: ``(d, d)`` pairs that it keeps from being adjacent.
+        arrow, tail: ``(d, d)`` whether it puts such a mark at j on an edge between i and j.
+    """
+
+    apart: np.ndarray
+    arrow: np.ndarray
+    tail: np.ndarray
+
+    def holds(self, triples: np.ndarray) -> np.ndarray:
+        """``(m,)`` whether the ends are kept apart and it is settled if they collide."""
+        a, b, c = triples.T
+        collide = self.arrow[a, b] & self.arrow[c, b]
+        return self.apart[a, c] & (collide | self.tail[a, b] | self.tail[c, b])
 
 
 class _Neighbours:
@@ -225,9 +253,11 @@ def _batched_level(
     best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}
     for x, possible in enumerate(near.possible):
         targets = np.flatnonzero(near.adjacent[x])
-        if limits.out_of_time():
-            break
-        for subsets in _subsets(np.flatnonzero(possible), level):
+        if not len(targets):
+            continue
+        for subsets in _subsets(np.flatnonzero(possible), level, _batch(test)):
+            if limits.out_of_time():
+                break
             log_p = test.log_p(x, targets, subsets)
             limits.tests += log_p.size
             rows = log_p.argmax(axis=0)
@@ -244,50 +274,47 @@ def _batched_level(
 
 
 def _batched_evidence(
-    test: IndependenceTest, near: _Neighbours, limits: Limits
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    adjacent = near.adjacent
-    best: dict[Triple, list[float]] = {}
+    test: IndependenceTest, near: _Neighbours, triples: np.ndarray, limits: Limits
+) -> tuple[np.ndarray, np.ndarray]:
+    best = np.full((2, len(triples)), -np.inf)  # without and with the middle
     for x, possible in enumerate(near.possible):
-        names = np.flatnonzero(possible)
-        middle = np.flatnonzero(adjacent[x])
-        apart = ~adjacent[x]
-        apart[x] = False
-        ends = np.flatnonzero(apart & adjacent[middle].any(axis=0))
-        if not len(ends):
+        # Each triple is looked at from both ends.
+        own = np.flatnonzero((triples[:, 0] == x) | (triples[:, 2] == x))
+        if not len(own):
             continue
-        without = np.full((len(middle), len(ends)), -np.inf)
-        including = without.copy()
+        middle = triples[own, 1]
+        ends, at = np.unique(triples[own][:, [0, 2]].sum(axis=1) - x, return_inverse=True)
+        names = np.flatnonzero(possible)
         for size in range(min(limits.reached, len(names)) + 1):
-            if comb(len(names), size) * len(ends) > limits.max_tests or limits.out_of_time():
+            if comb(len(names), size) * len(ends) > limits.max_tests:
                 break
-            for subsets in _subsets(names, size):
+            for subsets in _subsets(names, size, _batch(test)):
+                if limits.out_of_time():
+                    return best[0], best[1]
                 log_p = test.log_p(x, ends, subsets)
                 limits.tests += log_p.size
-                for row, y in enumerate(middle):
-                    has = (subsets == y).any(axis=1)
-                    for table, part in ((without, log_p[~has]), (including, log_p[has])):
-                        np.maximum(table[row], part.max(axis=0, initial=-np.inf), out=table[row])
-        for row, column in zip(*np.nonzero(adjacent[np.ix_(middle, ends)]), strict=True):
-            z = int(ends[column])
-            triple = (min(x, z), int(middle[row]), max(x, z))
-            pair = best.setdefault(triple, [-np.inf, -np.inf])
-            pair[0] = max(pair[0], without[row, column])
-            pair[1] = max(pair[1], including[row, column])
-    ordered = sorted(best)
-    values = np.array([best[t] for t in ordered]).reshape(-1, 2)
-    return np.array(ordered, dtype=int).reshape(-1, 3), values[:, 0], values[:, 1]
+                for b in np.unique(middle):
+                    mine, has = middle == b, (subsets == b).any(axis=1)
+                    for k, rows in ((0, ~has), (1, has)):
+                        part = log_p[np.ix_(rows, at[mine])].max(axis=0, initial=-np.inf)
+                        best[k, own[mine]] = np.maximum(best[k, own[mine]], part)
+    return best[0], best[1]
 
 
-def _subsets(members: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """All subsets of one size, ``(m, size)`` at a time."""
+def _batch(test: IndependenceTest) -> int:
+    """How many sets a test is asked about at a time; a slow one lets us look at the clock."""
+    return getattr(test, "batch", _CHUNK)
+
+
+def _subsets(members: np.ndarray, size: int, most: int) -> Iterator[np.ndarray]:
+    """All subsets of one size in lexicographic order, ``(m, size)`` at a time, m up to ``most``."""
     total = comb(len(members), size)
-    if total <= _CHUNK:
+    if total <= most:
         if total:
             yield members[_combinations(len(members), size)]
         return
     walk = combinations(members.tolist(), size)
-    while len(part := list(islice(walk, _CHUNK))):
+    while len(part := list(islice(walk, most))):
         yield np.fromiter(chain.from_iterable(part), int, len(part) * size).reshape(-1, size)
 
 
@@ -320,11 +347,10 @@ def _compiled_level(
 
 
 def _compiled_evidence(
-    test: GaussianTest, near: _Neighbours, limits: Limits
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from .kernels import triple_links, unshielded_triples
+    test: GaussianTest, near: _Neighbours, triples: np.ndarray, limits: Limits
+) -> tuple[np.ndarray, np.ndarray]:
+    from .kernels import triple_links
 
-    triples = unshielded_triples(near.adjacent)
     size, count = len(near.adjacent), len(triples)
     # Each triple is looked at from both ends: x is the end whose candidates form the sets.
     x = np.concatenate([triples[:, 0], triples[:, 2]])
@@ -374,7 +400,7 @@ def _compiled_evidence(
     both = np.empty_like(least)
     both[:, order] = least
     without, within = log_p_of_z(np.minimum(both[:, :count], both[:, count:]))
-    return triples, without, within
+    return without, within
 
 
 def _portions(work: np.ndarray) -> Iterator[tuple[int, int]]:
