@@ -473,7 +473,7 @@ def test_the_memo_tells_drawn_required_and_learned_edges_apart(chain, tmp_path):
     html = study.report(tmp_path / "r.html").read_text(encoding="utf-8")
     for text in (
         "1 required by knowledge, 1 learned from the table",
-        "u —&gt; v, required",
+        "u → v, required",
         "number: share of resamples",
         "Edges that were not learned",
         "agreement",
@@ -484,7 +484,7 @@ def test_the_memo_tells_drawn_required_and_learned_edges_apart(chain, tmp_path):
     study.ensemble = ensemble
     html = study.report(tmp_path / "e.html").read_text(encoding="utf-8")
     assert "Of 3 edges, 1 drawn by the user, 1 required by knowledge, 1 learned" in html
-    assert "u —&gt; v, drawn" in html
+    assert "u → v, drawn" in html
     plain = Study(df, graph).report(tmp_path / "d.html").read_text(encoding="utf-8")
     assert "Drawn by the user" in plain and "required by knowledge" not in plain
 

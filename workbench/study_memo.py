@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("workbench", "numpy", "pandas", "scikit-learn", "torch", "econml", "dowhy")
 _MOST_PEOPLE = 3
+_ARROWS = {
+    ("tail", "arrow"): "→",
+    ("arrow", "tail"): "←",
+    ("tail", "tail"): "—",
+    ("arrow", "arrow"): "↔",
+    ("circle", "arrow"): "∘→",
+    ("arrow", "circle"): "←∘",
+    ("circle", "tail"): "∘—",
+    ("tail", "circle"): "—∘",
+    ("circle", "circle"): "∘—∘",
+}
 
 
 def compose(study: Study, title: str | None = None) -> Memo:
@@ -128,10 +139,8 @@ def _said(graph: CausalGraph, u: str, v: str) -> str:
     """What the graph has between two columns, and where that comes from."""
     if u not in graph or v not in graph:
         return ""
-    ends = ({"tail": "", "arrow": "<", "circle": "o"}, {"tail": "", "arrow": ">", "circle": "o"})
     return "; ".join(
-        f"u {ends[0][a]}—{ends[1][b]} v, {graph.origin(u, v, a, b).source}"
-        for a, b in graph.marks(u, v)
+        f"u {_ARROWS[a, b]} v, {graph.origin(u, v, a, b).source}" for a, b in graph.marks(u, v)
     )
 
 

@@ -125,7 +125,7 @@ def table():
 
 
 @pytest.mark.filterwarnings("ignore::workbench.CausalWarning")
-@pytest.mark.parametrize("method", sorted(discovery.METHODS))
+@pytest.mark.parametrize("method", sorted(set(discovery.METHODS) - {"dagma"}))
 def test_searches_say_what_was_learned_and_what_was_required(table, method):
     knowledge = Knowledge(required=[("c", "b")])
     graph = getattr(discovery, method)(table, knowledge=knowledge)
