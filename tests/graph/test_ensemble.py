@@ -216,9 +216,11 @@ def test_refusals_come_from_the_whole_table():
     with pytest.raises(DataError, match="3 rows"):
         bootstrap(pd.DataFrame(np.ones((3, 2))))
     good = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)))
-    for bad in ({"n_boot": 0}, {"resample": "jack"}, {"method": "pcc"}, {"alpa": 1}):
+    for bad in ({"n_boot": 0}, {"n_jobs": 0}, {"resample": "jack"}, {"method": "pcc"}, {"alpa": 1}):
         with pytest.raises(ParameterError):
             bootstrap(good, **bad)
+    with pytest.raises(ParameterError, match="half of 19 rows is 9, at least 10"):
+        bootstrap(good[:19], resample="half")
 
 
 def test_diabetes_in_seconds():

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from workbench import CausalWarning, Feature, Schema
 from workbench.core.errors import DataError
 from workbench.tables.gate import align, table
+from workbench.tables.repeats import warn_of_repeats
 
 N = 12
 X = np.linspace(1, 2, N)
@@ -151,3 +154,43 @@ def test_rows_are_matched_by_label():
 def test_huge_numbers_far_from_zero_are_kept():
     values = 1e15 + np.arange(N) * 1e9
     assert (table(frame(z=values)).frame["z"] == values).all()
+
+
+def repeats(frame):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_repeats(frame)
+    return [str(w.message) for w in caught]
+
+
+def test_repeated_rows_of_whole_numbers_are_told():
+    rng = np.random.default_rng(0)
+    names = ["salary", "price", "sqm"]
+    once = pd.DataFrame({k: rng.integers(20_000, 90_000, 100) for k in names})
+    (message,) = repeats(pd.concat([once] * 10, ignore_index=True))
+    assert "900 rows of 1,000" in message and "row 100)" in message
+    alone = pd.DataFrame({"x": rng.normal(size=200), "arm": rng.integers(0, 2, 200)})
+    assert repeats(pd.concat([alone] * 2)) and not repeats(alone)
+    rounded = pd.DataFrame(rng.normal(size=(100, 3)).round(1), columns=list("abc"))
+    assert repeats(pd.concat([rounded] * 5)) and repeats(pd.concat([rounded + 0.05] * 5))
+
+
+def test_rows_that_chance_repeats_are_not():
+    rng = np.random.default_rng(0)
+    n = 2000
+    age = rng.integers(18, 80, n)
+    levels = pd.DataFrame({f"v{j}": rng.integers(0, 2, n) for j in range(4)})
+    assert not repeats(levels)
+    assert not repeats(levels.assign(age=age))
+    assert not repeats(levels.assign(age=age, months=12 * age))
+    same = pd.DataFrame({f"v{j}": levels["v0"] for j in range(12)})
+    assert not repeats(same.assign(age=age))
+
+
+def test_decimal_commas_are_refused_with_what_to_do():
+    commas = [f"{x:.3f}".replace(".", ",") for x in X]
+    with pytest.raises(DataError, match="'z': holds numbers with a decimal comma.*decimal=','"):
+        table(frame(z=commas))
+    schema = Schema([Feature("z", "categorical", levels=tuple(commas))])
+    assert table(frame(z=commas), schema=schema).schema["z"].kind == "categorical"
+    assert table(frame(z=["1,2", "3,4", "1,2"] * 4)).schema["z"].kind == "binary"

@@ -14,12 +14,12 @@ import pandas as pd
 
 from ..core.errors import GraphError, ParameterError, WorkbenchError, recording, warn
 from ..core.seeding import Seed, generator, spawn
-from ..tables.gate import Table, as_frame, table
+from ..tables.gate import Table, as_frame, count, table
 from ..tables.schema import Schema
 from .causal_graph import CausalGraph
 from .discover import accepted_parameters, discover, method_named
 from .discovery.design import checked_knowledge, reduce
-from .discovery.encoded import Encoded, encode
+from .discovery.encoded import MIN_ROWS, Encoded, encode
 from .ensemble import GraphEnsemble
 from .knowledge import Knowledge
 
@@ -55,8 +55,8 @@ def bootstrap(
         **parameters: Those of the method.
 
     Raises:
-        ParameterError: ``n_boot`` below 1, unknown ``resample``, and those of
-            :func:`workbench.discover`; its other errors too.
+        ParameterError: ``n_boot`` below 1, ``n_jobs`` of 0, unknown ``resample``, halves of fewer
+            than 10 rows, and those of :func:`workbench.discover`; its other errors too.
 
     References:
         Friedman, Goldszmidt, Wyner, UAI 1999; Meinshausen and Buehlmann, "Stability selection",
@@ -75,6 +75,12 @@ def bootstrap(
         raise ParameterError("must be 1 or more", column="n_boot", value=n_boot)
     if resample not in ("bootstrap", "half"):
         raise ParameterError("must be 'bootstrap' or 'half'", column="resample", value=resample)
+    if n_jobs is not None and (
+        isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0
+    ):
+        raise ParameterError(
+            "must be 1, 2, ..., or -1 for all cores", column="n_jobs", value=n_jobs
+        )
     function = method_named(method)
     with recording() as notes:
         # The search on the whole table meets every refusal and warning once.
@@ -86,6 +92,7 @@ def bootstrap(
         given = schema
         frame, schema = _settled(df, schema)
         groups = _groups(frame, schema)
+        _refuse_small_halves(len(frame), groups, resample)
         if hasattr(function, "on_design"):
             encoded = _encoded(df, given, knowledge, function, parameters)
             task = _OnDesign(encoded, knowledge, function, settled)
@@ -125,6 +132,16 @@ def _settled(df: Any, schema: Schema | None) -> tuple[pd.DataFrame, Schema]:
         warnings.simplefilter("ignore")
         checked: Table = Context().run(table, df, schema=schema)
     return as_frame(df, "data", "x")[0], checked.schema
+
+
+def _refuse_small_halves(n: int, groups: np.ndarray | None, resample: str) -> None:
+    if resample == "half" and groups is None and n // 2 < MIN_ROWS:
+        raise ParameterError(
+            f"half of {count(n, 'row')} is {n // 2}, at least {MIN_ROWS} are needed",
+            column="resample",
+            value=resample,
+            advice="Use resample='bootstrap', or collect more rows.",
+        )
 
 
 def _groups(frame: pd.DataFrame, schema: Schema) -> np.ndarray | None:

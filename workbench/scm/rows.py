@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, did_you_mean, warn
-from ..tables.gate import Table, refuse_missing, refuse_scale, table, warn_of_repeats
+from ..tables.gate import Table, refuse_missing, refuse_scale, table
+from ..tables.repeats import warn_of_repeats
 from ..tables.schema import Feature, Schema
 from .parents import decode_levels
 

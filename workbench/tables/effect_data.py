@@ -20,8 +20,8 @@ from .gate import (
     refuse_scale,
     table,
     warn_of_lone_values,
-    warn_of_repeats,
 )
+from .repeats import warn_of_repeats
 from .schema import Feature, Schema
 
 

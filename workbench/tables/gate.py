@@ -19,8 +19,6 @@ from .schema import BY_USER, Feature, Schema, holds_numbers
 _LONE = 0.5  # share of a column's variance from which one cell governs every fit
 _FEWEST_FOR_LONE = 30
 _NUMBERS = 10  # different numbers in a column of texts from which the other texts are slips
-_REPEATED = 0.05  # share of rows that repeat others from which it matters
-_MEASURED = 50  # distinct values of a number that is measured rather than counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,6 +323,7 @@ def _refuse_numbers_as_text(values: pd.Series, feature: Feature) -> None:
             value=values.iloc[0],
             advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
         )
+    _refuse_decimal_commas(values, feature, levels)
     texts = [v for v in levels if isinstance(v, str)]
     alike = sum(map(_is_number, texts))
     if alike >= _NUMBERS and alike >= 0.8 * len(levels):
@@ -337,6 +336,23 @@ def _refuse_numbers_as_text(values: pd.Series, feature: Feature) -> None:
                 value=values.iloc[int(odd.argmax())],
                 advice="Correct it and use pandas.to_numeric, or declare levels in the schema.",
             )
+
+
+def _refuse_decimal_commas(values: pd.Series, feature: Feature, levels: Iterable[Any]) -> None:
+    """Many texts like "0,126" are numbers of a file that was read with the wrong decimal mark."""
+    texts = [v for v in levels if isinstance(v, str)]
+    if len(texts) < _NUMBERS or len(texts) < len(list(levels)):
+        return
+    if any("," in v for v in texts) and all(_is_number(v.replace(",", ".", 1)) for v in texts):
+        at = int(values.map(lambda v: "," in v).to_numpy().argmax())
+        raise DataError(
+            "holds numbers with a decimal comma, stored as text",
+            column=feature.name,
+            row=values.index[at],
+            value=values.iloc[at],
+            advice="Read the file with decimal=',', or replace the comma by a point and use "
+            "pandas.to_numeric; if they are levels, declare them in the schema.",
+        )
 
 
 def _is_number(text: str) -> bool:
@@ -412,7 +428,7 @@ def warn_of_lone_values(columns: Mapping[str, Any]) -> None:
             row, value = column.index[seen[worst]], values[seen[worst]]
             warn(
                 "outlier",
-                f"one cell of {name!r} (row {row!r}: {value:g}) makes up "
+                f"one cell of {name!r} (row {as_plain(row)!r}: {value:g}) makes up "
                 f"{apart[worst] / apart.sum():.0%} of its variance: the answer may rest on that "
                 "row alone; correct the cell or leave the row out if it is wrong",
                 [name],
@@ -437,25 +453,9 @@ def refuse_scale(column: pd.Series) -> None:
     )
 
 
-def warn_of_repeats(frame: pd.DataFrame) -> None:
-    """Warn of rows that repeat others exactly, where a measured number makes that no chance:
-    they count twice as evidence."""
-    measured = any(
-        frame[n].dtype.kind == "f"
-        and frame[n].nunique() > _MEASURED
-        and (frame[n] % 1 != 0).mean() > 0.5
-        for n in frame.columns
-    )
-    if not measured:
-        return
-    repeated = frame.duplicated().to_numpy()
-    if repeated.mean() > _REPEATED:
-        warn(
-            "duplicate-rows",
-            f"{count(int(repeated.sum()), 'row')} of {len(frame):,} repeat earlier rows exactly "
-            f"(first at row {frame.index[int(repeated.argmax())]!r}): counted as independent they "
-            "make every interval too narrow; drop them, or name a cluster",
-        )
+def as_plain(label: Any) -> Any:
+    """A label of an index as Python writes it: ``0``, not ``np.int64(0)``."""
+    return label.item() if isinstance(label, np.generic) else label
 
 
 def align(first: pd.DataFrame, other: pd.DataFrame, name: str, against: str) -> pd.DataFrame:

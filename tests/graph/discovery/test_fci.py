@@ -1,3 +1,4 @@
+import time
 import warnings
 from itertools import chain, combinations, product
 
@@ -223,3 +224,26 @@ def test_columns_that_are_functions_of_others_are_named():
     with pytest.warns(CausalWarning, match="collinear-column"):
         graph = fci(df)
     assert set(graph.info["left_out"]) == {"d"} and graph.kind == "pag"
+
+
+@pytest.mark.parametrize(
+    "knowledge",
+    [
+        Knowledge(not_adjacent=[("a", "b")]),
+        Knowledge(tiers=[["a", "b"], ["c"]], closed_tiers=[0]),
+    ],
+)
+def test_knowledge_may_part_the_only_pair_that_is_apart(knowledge):
+    rng = np.random.default_rng(0)
+    a, b, e = rng.normal(size=(3, 500))
+    graph = fci(pd.DataFrame({"a": a, "b": b, "c": a + b + e}), knowledge=knowledge)
+    assert set(graph.edges) == {("a", "c", "circle", "arrow"), ("b", "c", "circle", "arrow")}
+
+
+def test_a_large_class_is_oriented_in_time(random_dag, linear_sample):
+    rng = np.random.default_rng(0)
+    df = linear_sample(rng, random_dag(rng, 100, degree=7), 1000)
+    fci(df.iloc[:, :5])  # compiles
+    start = time.process_time()
+    fci(df, depth=1)
+    assert time.process_time() - start < 1.5

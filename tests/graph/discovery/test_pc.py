@@ -8,9 +8,11 @@ import pytest
 
 from workbench import CausalGraph, CausalWarning, Knowledge
 from workbench.core.errors import DataError, ParameterError, QuestionError
-from workbench.graph.discovery import pc
+from workbench.graph.discovery import fci, pc
+from workbench.graph.discovery.ancestral import is_maximal_ancestral, member
 from workbench.graph.discovery.design import Design, prepare
 from workbench.graph.discovery.independence import GaussianTest, log_chi2_tail
+from workbench.graph.discovery.mark_kernels import ARROW, CIRCLE, TAIL
 from workbench.graph.discovery.orientation import orient
 from workbench.graph.mixed import MixedGraph
 
@@ -295,6 +297,139 @@ def test_orientation_never_closes_a_cycle_whatever_the_evidence():
         names = [str(i) for i in range(d)]
         dag = CausalGraph(names, [(names[i], names[j]) for i, j in np.argwhere(found)])
         assert len(dag.edges) == adjacent.sum() // 2
+
+
+def dense_rows(random_dag, linear_sample):
+    rng = np.random.default_rng(2)
+    return linear_sample(rng, random_dag(rng, 40, degree=7), 1000)
+
+
+class Clock:
+    """A clock that runs one second further each time it is read."""
+
+    def __init__(self):
+        self.now = time.monotonic()
+
+    def __call__(self):
+        self.now += 1
+        return self.now
+
+
+@pytest.mark.parametrize("method", [pc, fci])
+def test_whatever_the_clock_cuts_is_told_in_one_warning(
+    method, random_dag, linear_sample, monkeypatch
+):
+    df = dense_rows(random_dag, linear_sample).iloc[:, 4:24]
+    full, told = method(df, depth=2), 0
+    for ticks in range(1, 25):
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            patch.setattr("workbench.graph.discovery.skeleton.time.monotonic", Clock())
+            cut = method(df, depth=2, time_limit=ticks + 0.5)
+        codes = [w["code"] for w in cut.info["warnings"]]
+        assert codes.count("time-limit") <= 1
+        assert "time-limit" in codes or cut == full
+        told += "time-limit" in codes
+        if method is fci:
+            assert is_maximal_ancestral(member(marks_of(cut)))
+    assert 3 <= told < 24
+
+
+def marks_of(graph):
+    code, at = {"circle": CIRCLE, "arrow": ARROW, "tail": TAIL}, graph.nodes.index
+    out = np.zeros((len(graph.nodes),) * 2, dtype=np.int8)
+    for u, v, mark_u, mark_v in graph.edges:
+        out[at(u), at(v)], out[at(v), at(u)] = code[mark_v], code[mark_u]
+    return out
+
+
+def relabelled(graph, names):
+    """Edges under other names, whichever end comes first."""
+    edges = [(names[u], names[v], a, b) for u, v, a, b in graph.edges]
+    return {e if e[0] < e[1] else (e[1], e[0], e[3], e[2]) for e in edges}
+
+
+@pytest.mark.parametrize("method", [pc, fci])
+def test_other_names_and_orders_without_names_change_nothing(method, random_dag, linear_sample):
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        df = linear_sample(rng, random_dag(rng, 10, degree=4), 300)
+        same = relabelled(method(df), dict(zip(df, df, strict=True)))
+        for _ in range(3):
+            names = dict(zip(df, [f"n{i:02d}" for i in rng.permutation(10)], strict=True))
+            back = {new: old for old, new in names.items()}
+            assert relabelled(method(df.rename(columns=names)), back) == same
+            order = rng.permutation(10)
+            back = {f"x{i}": df.columns[k] for i, k in enumerate(order)}
+            assert relabelled(method(df.to_numpy()[:, order]), back) == same
+
+
+def test_p_values_are_found_by_names_in_order():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 12)) + rng.normal(size=(500, 1))
+    at = {f"x{i}": i for i in range(12)}
+    pairs = [(at[u], at[v]) for u, v in pc(x).info["p_values"]]
+    assert pairs == sorted(pairs) and all(i < j for i, j in pairs)
+
+
+@pytest.mark.parametrize("method", [pc, fci])
+def test_columns_that_nearly_determine_others_are_named(method):
+    rng = np.random.default_rng(1)
+    x, e, f, v = rng.normal(size=(4, 2000))
+    df = pd.DataFrame({"x": x, "w": x + 0.03 * e, "y": x + f, "v": v})
+    df["y"] += v  # y keeps an edge, and has lost two
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        notes = method(df).info["warnings"]
+    assert [(n["code"], n["columns"]) for n in notes] == [
+        ("near-determined", ["w", "x"]),
+        ("lost-dependence", ["w", "x", "y"]),
+    ]
+    assert all("boss" in n["message"] for n in notes)
+
+
+def test_a_column_that_three_others_nearly_give_is_named():
+    rng = np.random.default_rng(2)
+    df = pd.DataFrame(rng.normal(size=(500, 5)), columns=list("abcde"))
+    df["sum"] = df["a"] + df["b"] - df["c"] + 0.02 * rng.normal(size=500)
+    with pytest.warns(CausalWarning, match="near-determined") as told:
+        pc(df)
+    assert any(set(w.message.columns) == {"a", "b", "c", "sum"} for w in told)
+
+
+@pytest.mark.parametrize("method", [pc, fci])
+def test_edges_that_only_uneven_spread_makes_are_named(method):
+    false = named = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        x, e, f = rng.normal(size=(3, 1000))
+        scale = np.exp(0.6 * x)
+        df = pd.DataFrame({"x": x, "y": x + scale * e, "z": scale * f - x})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = method(df)
+        told = [n["columns"] for n in graph.info["warnings"] if n["code"] == "uneven-spread"]
+        assert all(columns == ["y", "z"] for columns in told)
+        false += bool(graph.marks("y", "z"))
+        named += bool(told)
+    assert false >= 4 and named >= 0.8 * false
+
+
+def test_constant_spread_is_not_warned_of(random_dag, linear_sample):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*uneven-spread")
+        warnings.filterwarnings("ignore", message=".*lost-dependence")
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            pc(linear_sample(rng, random_dag(rng, 8, degree=3), 300))
+
+
+def test_clean_tables_raise_no_caution(random_dag, linear_sample):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(10):
+            rng = np.random.default_rng(seed)
+            pc(linear_sample(rng, random_dag(rng, 20, degree=3), 2000))
 
 
 def test_limits_stop_the_search_and_say_so(random_dag, linear_sample):

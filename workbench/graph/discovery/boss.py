@@ -15,7 +15,7 @@ from ..knowledge import Knowledge
 from .design import Design, prepare
 from .encoded import Missing
 from .ges import search as climb_classes
-from .scoring import Problem, check_parameters, finish, pose
+from .scoring import Problem, check_parameters, finish, pose, warn_unsupported
 
 
 def boss(
@@ -39,6 +39,10 @@ def boss(
     enter as blocks of 0/1 columns; a table without numbers is scored by BDeu. λ = 1/2 is BIC, which
     draws too many edges among many columns; the default is λ = 1.
 
+    Names and places of columns have no part in the search, with two exceptions: of columns that are
+    functions of each other the first by name stays, and so does the order of variables that share
+    equally much with all others, should their scores tie as well.
+
     Assumes no hidden common causes, and sees dependence that is linear (between numbers) or in
     means and shares (with categories). Prefer :func:`~workbench.graph.discovery.pc` where the
     separating sets are wanted, :func:`~workbench.graph.discovery.fci` where causes may be hidden.
@@ -55,7 +59,9 @@ def boss(
         equivalent_size: Rows that BDeu's prior is worth.
         missing: Empty cells: ``"complete"`` leaves their rows out, ``"pairwise"`` compares each
             pair of columns on the rows that have both, ``"auto"`` does the first unless it loses
-            more than half of the rows. Both assume that being empty is unrelated to the values.
+            more than half of the rows and the second has at least twice as many for every pair.
+            The second counts on the rows of the pair that shares fewest. Both assume that being
+            empty is unrelated to the values.
         random_state: Seed of the starting orders and of the order of moves.
         time_limit: Seconds after which the search stops with the best order so far, and says so;
             this makes the result depend on the machine.
@@ -85,16 +91,26 @@ def boss(
     stop = None if time_limit is None else time.monotonic() + time_limit
     with recording() as notes:
         problem = pose(prepare(data, schema, knowledge, missing), score, penalty, equivalent_size)
-        parents, total, done, starts = search(problem, starts, rng, stop)
-        if done < starts:
+        parents, total, done, starts, ended = search(problem, starts, rng, stop)
+        if not ended:
+            where = (
+                f"in start {done + 1} of {starts}"
+                if done < starts
+                else f"while improving the best of {starts} starts"
+            )
             warn(
                 "time-limit",
-                f"stopped after {time_limit:g} s in start {done + 1} of {starts}: the graph is "
-                "the best so far, longer may find a better one",
+                f"stopped after {time_limit:g} s {where}: the graph is the best so far, longer "
+                "may find a better one",
             )
+        warn_unsupported(problem, parents)
         graph = finish(problem, parents)
     return graph.with_info(
-        method="boss", score=total, starts_done=done, **problem.words(notes, starts=starts)
+        method="boss",
+        score=total,
+        starts_done=done,
+        ended=ended,
+        **problem.words(notes, starts=starts),
     )
 
 
@@ -119,8 +135,9 @@ boss.on_design = _on_design
 
 def search(
     problem: Problem, starts: int | None, rng: np.random.Generator, stop: float | None = None
-) -> tuple[np.ndarray, float, int, int]:
-    """Edges found, ``(d, d)`` booleans row → column; their score; starts that ended, of how many.
+) -> tuple[np.ndarray, float, int, int, bool]:
+    """Edges found, ``(d, d)`` booleans row → column; their score; starts that ended, of how many;
+    whether the search ended.
 
     The class of the best order's DAG is where a greedy search over classes goes on: a valid move
     between classes can help where no move of a single variable does.
@@ -146,21 +163,24 @@ def search(
         if not ended:
             break
         done += 1
-    edges, _, _ = climb_classes(problem, best, extended=False, stop=stop)
-    return edges, problem.total(edges), done, starts
+    edges, ended = climb_classes(problem, best, extended=False, stop=stop)
+    return edges, problem.total(edges), done, starts, ended and done == starts
 
 
 def _climb(
     kernel: Any, problem: Problem, trees: Any, order: Any, rng: np.random.Generator, stop: Any
 ) -> bool:
-    """Sweep until a sweep moves nothing; False if time ran out before."""
+    """Sweep until a sweep gains nothing; False if time ran out before."""
     d = len(order.sequence)
     step = max(1, 2_000 // d)  # between two of these, an interrupt or the limit can stop the search
+    total = -np.inf
     while True:
         moved, turn = 0, rng.permutation(d)
         for i in range(0, d, step):
             if stop is not None and time.monotonic() > stop:
                 return False
             moved += kernel.sweep(problem.score, trees, order, turn[i : i + step])
-        if not moved:
+        before, total = total, float(order.score.sum())
+        # Moves gain sums of rounded differences: only a sum that rises shows that they did.
+        if not moved or total <= before:
             return True

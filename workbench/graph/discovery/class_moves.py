@@ -392,9 +392,8 @@ def climb(score, state, allowed, required, kinds, steps):
     """Make up to ``steps`` moves: deletions while there are any, then turns, then insertions.
 
     Returns:
-        The gain of all, and whether no move is left. The moves from the class are up to date.
+        Whether no move is left. The moves from the class are up to date.
     """
-    total = 0.0
     while True:
         for y in range(len(allowed)):
             first, last = (-1, 0) if state.stale[y] else (0, len(allowed))
@@ -404,14 +403,13 @@ def climb(score, state, allowed, required, kinds, steps):
             state.stale[y] = False
             state.turned[y] = False
         if steps == 0:
-            return total, False
+            return False
         gain = 0.0
         for kind in range(3):
             if gain == 0.0 and kinds[kind] and state.best[kind].max() > TOLERANCE:
                 gain = _best_valid(score, state, allowed, required, kind)
         if gain == 0.0:
-            return total, True
-        total += gain
+            return True
         steps -= 1
 
 
@@ -429,10 +427,10 @@ def deletions(state: State) -> list[tuple[int, int]]:
     return [(y, x) for y, x in ranked if first[frozenset((y, x))] == (y, x)]
 
 
-def without(state: State, allowed: np.ndarray, y: int, x: int) -> tuple[State, float] | None:
-    """The state after deleting an edge for good, and the gain; None if it can't be deleted."""
+def without(state: State, allowed: np.ndarray, y: int, x: int) -> State | None:
+    """The state after deleting an edge for good; None if it can't be deleted."""
     out = copied(state)
     if not apply(out, allowed, DELETE, y, x, out.clique[DELETE, y, x]):
         return None
     out.banned[x, y] = out.banned[y, x] = True
-    return out, float(state.gain[DELETE, y, x])
+    return out

@@ -12,12 +12,15 @@ from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from .canonical import in_canonical_order
+from .cautions import warn_near_determined
 from .choice import chosen, resolve, words
 from .design import Design, as_records, prepare
-from .independence import IndependenceTest
-from .skeleton import Limits
+from .independence import GaussianTest, IndependenceTest
+from .skeleton import Limits, Skeleton
+from .spread import warn_uneven_spread
 
-Search = Callable[[Design, IndependenceTest, float, Limits], CausalGraph]
+Search = Callable[..., CausalGraph]
 
 
 def answer(
@@ -35,9 +38,12 @@ def answer(
     check_parameters(alpha, limits.depth, limits.max_tests, limits.seconds)
     with recording() as notes:
         design = prepare(data, schema, knowledge)
-        graph = search(design, chosen(design, test, random_state), alpha, limits)
+        sorted_design = in_canonical_order(design)
+        asked = chosen(sorted_design, test, random_state)
+        graph = search(sorted_design, asked, alpha, limits, cautious=True)
     return graph.with_info(
         method=method,
+        p_values=_keyed(graph.info["p_values"], design.names),
         parameters={
             "alpha": alpha,
             "test": resolve(design, test),
@@ -63,10 +69,22 @@ def on_design(search: Search) -> Callable[..., CausalGraph]:
         random_state: Seed = 0,
         time_limit: float | None = None,
     ) -> CausalGraph:
+        design = in_canonical_order(design)
         asked = chosen(design, test, random_state)
         return search(design, asked, alpha, Limits(depth, max_tests, time_limit))
 
     return run
+
+
+def _keyed(
+    p_values: dict[tuple[str, str], float], names: tuple[str, ...]
+) -> dict[tuple[str, str], float]:
+    """The same numbers, each pair and all pairs in the order of ``names``."""
+    at = {n: i for i, n in enumerate(names)}
+    pairs = sorted(
+        (at[u], at[v], p) if at[u] < at[v] else (at[v], at[u], p) for (u, v), p in p_values.items()
+    )
+    return {(names[i], names[j]): p for i, j, p in pairs}
 
 
 def required_matrix(design: Design) -> np.ndarray:
@@ -81,12 +99,11 @@ def required_matrix(design: Design) -> np.ndarray:
 def edge_p_values(
     graph: CausalGraph, log_p: np.ndarray, names: tuple[str, ...]
 ) -> dict[tuple[str, str], float]:
-    """The largest p-value of each edge, by its names in canonical order."""
+    """The largest p-value of each edge."""
     at = {n: i for i, n in enumerate(names)}
-    pairs = sorted(sorted((at[u], at[v])) for u, v, *_ in graph.edges)
-    i, j = np.array(pairs, dtype=int).reshape(-1, 2).T
-    keys = ((names[a], names[b]) for a, b in pairs)
-    return dict(zip(keys, np.exp(log_p[i, j]).tolist(), strict=True))
+    pairs = [(u, v) for u, v, *_ in graph.edges]
+    i, j = np.array([(at[u], at[v]) for u, v in pairs], dtype=int).reshape(-1, 2).T
+    return dict(zip(pairs, np.exp(log_p[i, j]).tolist(), strict=True))
 
 
 def warn_unsupported(design: Design, required: np.ndarray, log_p: np.ndarray, alpha: float) -> None:
@@ -99,6 +116,13 @@ def warn_unsupported(design: Design, required: np.ndarray, log_p: np.ndarray, al
                 f"(p = {np.exp(log_p[i, j]):.2g})",
                 [u, v],
             )
+
+
+def warn_of_table(design: Design, test: IndependenceTest, found: Skeleton, alpha: float) -> None:
+    """What the tests could not see right in this table."""
+    warn_near_determined(design, found.adjacent, found.marginal, alpha)
+    if isinstance(test, GaussianTest):
+        warn_uneven_spread(design, found, alpha)
 
 
 def triple_conflict(wanted: bool, names: list[str]) -> str:

@@ -14,7 +14,7 @@ from ..knowledge import Knowledge
 from ..origins import learned
 from .design import Design, as_records, prepare
 from .encoded import Missing
-from .scoring import check_parameters
+from .scoring import check_parameters, pose, warn_unsupported
 
 _PATH = ((1.0, 1.0), (0.1, 0.9), (0.01, 0.8), (0.001, 0.7))  # (mu, s) of the central path
 _RATE = 1e-2
@@ -103,6 +103,7 @@ def dagma(
         if not ended:
             warn("time-limit", f"stopped after {time_limit:g} s, before the graph was acyclic")
         edges = _acyclic(design, weights, threshold)
+        _check_required(design, edges)
     names = design.names
     graph = CausalGraph(
         design.shown,
@@ -165,6 +166,16 @@ def _optimise(
                 best = loss.item()
         weights = inside
     return (weights * mask).numpy(), True
+
+
+def _check_required(design: Design, edges: list[tuple[int, int]]) -> None:
+    if not design.knowledge.required:
+        return
+    problem, drawn = pose(design, "bic"), np.zeros((len(design.names),) * 2, bool)
+    at = {n: i for i, n in enumerate(problem.design.names)}
+    for i, j in edges:
+        drawn[at[design.names[i]], at[design.names[j]]] = True
+    warn_unsupported(problem, drawn)
 
 
 def _acyclic(design: Design, weights: np.ndarray, threshold: float) -> list[tuple[int, int]]:

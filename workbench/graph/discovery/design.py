@@ -21,6 +21,7 @@ from .gaps import available_correlation, pair_counts
 
 # Share of a column's variance below which it counts as a function of others.
 DETERMINED = 1e-9
+_ROUNDING = 1e-13  # and below which nothing but rounding is left
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,8 @@ class Design:
         shown: The same names in the order of the caller's table.
         correlation: ``(c, c)`` correlations of the encoded columns.
         blocks: Encoded columns of each variable.
-        rows: Number of rows used.
+        rows: Number of rows used; of the pair of columns that shares fewest, where each pair is
+            compared on rows of its own.
         left_out: Column -> why it is not searched.
         knowledge: What is known about the searched variables.
         codes: ``(n, d)`` levels where no column is a number and no cell empty, else None.
@@ -99,14 +101,20 @@ def reduce(encoded: Encoded, knowledge: Knowledge) -> Design:
         counts = pair_counts(encoded.present)
         owner = np.repeat(np.arange(len(blocks)), [len(b) for b in blocks])
         correlation = available_correlation(encoded.values, counts, owner)
-        rows = int(counts[np.triu_indices(len(counts), len(counts) > 1)].mean())
+        # The smallest: partial correlations carry the error of the thinnest pair to all others.
+        rows = int(counts.min())
     redundant = _redundant(variables, correlation, blocks, rows, knowledge)
-    for name, others in redundant.items():
+    for name, (others, share) in redundant.items():
         left_out[name] = f"a function of {listed(others)}"
+        exactly = (
+            "is a linear function"
+            if share <= _ROUNDING
+            else f"is, but for {share:.1g} of its variance, a linear function"
+        )
         warn(
             "collinear-column",
-            f"{name!r} is an exact linear function of {listed(others)}: left out, so that the "
-            "graph says nothing about it",
+            f"{name!r} {exactly} of {listed(others)}: left out, so that the graph says nothing "
+            "about it",
             [name, *others],
         )
     for u, v in sorted(knowledge.required):
@@ -127,7 +135,7 @@ def reduce(encoded: Encoded, knowledge: Knowledge) -> Design:
         warn(
             "few-rows",
             f"{count(rows, 'row')} for {count(len(names), 'column')}: a missing edge may "
-            "only mean that the data are too few to show it",
+            "only mean that the data are too few to show it, and an edge may be there by chance",
         )
     values = encoded.values if encoded.present is None else None
     if values is not None and redundant:
@@ -166,8 +174,8 @@ def _redundant(
     blocks: list[np.ndarray],
     rows: int,
     knowledge: Knowledge,
-) -> dict[str, list[str]]:
-    """Variables that are exact linear functions of the others that stay -> of which ones.
+) -> dict[str, tuple[list[str], float]]:
+    """Variables that are linear functions of the others that stay -> of which, what share is left.
 
     Categories are kept rather than coarser columns made from them, then variables with required
     edges, then the first by name.
@@ -182,22 +190,22 @@ def _redundant(
         return {}
     factor = np.zeros((0, len(correlation)))  # rows of a Cholesky factor over the kept columns
     kept: list[int] = []
-    out: dict[str, list[str]] = {}
+    out: dict[str, tuple[list[str], float]] = {}
     for i in order:
         own = blocks[i]
         if pairs_only:
-            twins = [
-                j
-                for j in kept
-                if np.all(1 - (correlation[np.ix_(blocks[j], own)] ** 2).sum(axis=0) <= DETERMINED)
-            ]
-            if twins:
-                out[names[i]] = [names[twins[0]]]
+            left = {
+                j: (1 - (correlation[np.ix_(blocks[j], own)] ** 2).sum(axis=0)).max() for j in kept
+            }
+            twin = next((j for j in kept if left[j] <= DETERMINED), None)
+            if twin is not None:
+                out[names[i]] = [names[twin]], float(left[twin])
                 continue
         else:
             left = 1 - (factor[:, own] ** 2).sum(axis=0)
             if np.all(left <= DETERMINED):
-                out[names[i]] = _partners(i, kept, names, correlation, blocks)
+                partners = _partners(i, kept, names, correlation, blocks)
+                out[names[i]] = partners, float(left.max())
                 continue
             for column in own:
                 row = correlation[column] - factor[:, column] @ factor

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...core.errors import DataError, warn
 from ...tables.encode import Encoder
-from ...tables.gate import Table, count, table, warn_of_repeats
+from ...tables.gate import Table, count, table
+from ...tables.repeats import warn_of_repeats
 from ...tables.schema import Schema
 from ..knowledge import Knowledge
 from .gaps import pair_counts
@@ -19,6 +20,7 @@ Missing = Literal["auto", "complete", "pairwise"]
 
 MIN_ROWS = 10
 MAX_LEVELS = 20
+_MORE = 2  # times as many rows for every pair of columns as complete ones: compare pair by pair
 _RARE = 10
 
 
@@ -122,7 +124,8 @@ def encode(
         data, schema, knowledge: As for a search.
         missing: What happens to rows with empty cells. ``"complete"`` leaves them out,
             ``"pairwise"`` uses each pair of columns on the rows that have both, ``"auto"`` does
-            the first unless it loses more than half of the rows.
+            the first unless it loses more than half of the rows and the second has at least
+            twice as many for every pair.
 
     Raises:
         DataError: What the gate refuses; fewer than 10 complete rows; nothing to search.
@@ -186,7 +189,14 @@ def _through_the_gate(
 def _pairwise(frame: Any, missing: Missing) -> bool:
     if missing == "complete" or not frame.isna().any(axis=None):
         return False
-    return missing == "pairwise" or bool(frame.isna().any(axis=1).mean() > 0.5)
+    if missing == "pairwise":
+        return True
+    present = ~frame.isna().to_numpy()
+    complete = int(present.all(axis=1).sum())
+    # Correlations of different rows fit together less well: that must buy rows, for every pair.
+    return complete < 0.5 * len(frame) and (
+        complete < MIN_ROWS or pair_counts(present).min() >= _MORE * complete
+    )
 
 
 def _shared_rows(frame: Any) -> np.ndarray:
@@ -206,12 +216,14 @@ def _shared_rows(frame: Any) -> np.ndarray:
         )
     gaps = [n for n, full in zip(frame.columns, present.all(axis=0), strict=True) if not full]
     off = counts[np.triu_indices(len(counts), 1)] if len(counts) > 1 else counts[0]
+    thinnest = np.unique(np.unravel_index(counts.argmin(), counts.shape))
     warn(
         "missing-values",
         f"{count(int(present.all(axis=1).sum()), 'row')} of {len(frame):,} "
         f"have no empty cell: each pair of columns is compared on the rows that have both "
-        f"({off.min():,.0f} at least, {off.mean():,.0f} on average); empty cells are in "
-        f"{listed(gaps)}; the graph is right only if being empty is unrelated to the values",
+        f"({off.mean():,.0f} on average), and what is found must hold as if each had only the "
+        f"{counts.min():,.0f} rows of {listed([frame.columns[i] for i in thinnest])}; empty cells "
+        f"are in {listed(gaps)}; the graph is right only if being empty is unrelated to the values",
         gaps,
     )
     return present

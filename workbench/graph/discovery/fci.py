@@ -18,6 +18,7 @@ from .constraint import (
     on_design,
     required_matrix,
     triple_conflict,
+    warn_of_table,
     warn_unsupported,
 )
 from .design import Design
@@ -27,6 +28,12 @@ from .orientation import orient
 from .separating_sets import SeparatingSets
 from .skeleton import Decided, Limits, Skeleton, evidence, skeleton
 
+_NO_SECOND_STAGE = (
+    "sets from possible-D-SEP were not tried, so that some edges may be there only for that"
+)
+_NO_MEDIATION = (
+    "contradictions between colliders were settled as if nothing was hidden, not one by one"
+)
 _WORDS = {CIRCLE: "circle", ARROW: "arrow", TAIL: "tail"}
 
 
@@ -58,10 +65,14 @@ def fci(
     the result.
 
     Sees the dependence that its test sees (by default linear between numbers; see
-    :func:`~workbench.graph.discovery.pc`), assumes no selection of rows by what the columns
-    cause, and acyclicity. Do not use it where hidden common causes can be ruled out: ``pc`` and
-    score searches need far less data to say more; few arrows of a PAG survive below some thousand
-    rows. The possible-D-SEP stage grows exponentially with dense graphs: set ``depth``.
+    :func:`~workbench.graph.discovery.pc`). Assumes no selection of rows by what the columns cause,
+    acyclicity, and with ``"gaussian"`` noise whose spread is the same everywhere (columns that
+    scatter more at the same values of a third get an edge too many). As with ``pc``, neither names
+    nor the order of columns change the result.
+
+    Do not use it where hidden common causes can be ruled out: ``pc`` and score searches need far
+    less data to say more; few arrows of a PAG survive below some thousand rows. The possible-D-SEP
+    stage grows exponentially with dense graphs: set ``depth``.
 
     Args:
         data: A table, as for ``pc``.
@@ -73,7 +84,8 @@ def fci(
         max_tests: Stop before a size of conditioning sets that needs more tests than this, and
             say so.
         random_state: Seed of the features of ``"rcit"``.
-        time_limit: Seconds after which the search stops with the edges that are left, and says so.
+        time_limit: Seconds after which the search stops with the edges that are left and settles
+            contradictions in the fastest way that is legal, and says so.
 
     Returns:
         A PAG.
@@ -100,20 +112,30 @@ def fci(
 
 
 def search(
-    design: Design, test: IndependenceTest, alpha: float, limits: Limits | None = None
+    design: Design,
+    test: IndependenceTest,
+    alpha: float,
+    limits: Limits | None = None,
+    cautious: bool = False,
 ) -> CausalGraph:
-    """FCI on prepared data with any test; :func:`fci` is the front door."""
+    """FCI on prepared data with any test; :func:`fci` is the front door.
+
+    ``cautious``: warn of what the tests could not see right; resamples go without.
+    """
     limits = limits or Limits()
     names, allowed = design.names, design.knowledge.allowed(design.names)
     required = required_matrix(design)
     found, triples, e = _tested(test, allowed, required, np.log(alpha), limits)
-    marks, dropped = _legal(found, allowed, required, triples, e)
+    marks, dropped = _legal(found, allowed, required, triples, e, limits)
     edges = [
         (names[i], names[j], _WORDS[marks[j, i]], _WORDS[marks[i, j]])
         for i, j in np.argwhere(np.triu(marks)).tolist()
     ]
     graph = CausalGraph(design.shown, edges, kind="pag")
     warn_unsupported(design, required, found.log_p, alpha)
+    if cautious:
+        warn_of_table(design, test, found, alpha)
+    limits.tell()
     a, b, c = triples.T
     collider = (marks[a, b] == ARROW) & (marks[c, b] == ARROW)
     refused = np.flatnonzero((e != 0) & ((e > 0) != collider) & (marks[a, b] != CIRCLE))
@@ -148,11 +170,11 @@ def _tested(
     triples, e = _weighed(test, first, joined, limits, decided)
     # Triples without clear evidence count as colliders: a larger pool is never wrong.
     pools = possible_separators(first.adjacent.astype(np.int8), triples[e >= 0])
-    if (pools == first.adjacent).all() or limits.out_of_time():
+    if (pools == first.adjacent).all() or limits.out_of_time(_NO_SECOND_STAGE):
         return first, triples, e
-    again = Limits(limits.depth, limits.max_tests, limits.seconds, started=limits.started)
-    second = skeleton(test, joined, required, log_alpha, again, first.adjacent, pools)
-    limits.tests += again.tests
+    reached = limits.reached
+    second = skeleton(test, joined, required, log_alpha, limits, first.adjacent, pools)
+    limits.reached = reached
     found = first.join(second)
     return found, *_weighed(test, found, joined, limits, decided)
 
@@ -169,11 +191,12 @@ def _weighed(
     row = np.full(found.adjacent.shape, -1)
     row[found.pairs[:, 0], found.pairs[:, 1]] = np.arange(len(found.pairs))
     at = row[triples[:, 0], triples[:, 2]]
-    tested = at >= 0
-    held = (found.members[at] == triples[:, [1]]).any(axis=1)
-    p = found.pair_log_p[at] if len(found.pairs) else np.zeros(len(at))
-    without = np.where(tested & ~held, np.maximum(without, p), without)
-    within = np.where(tested & held, np.maximum(within, p), within)
+    tested = np.flatnonzero(at >= 0)  # the others: knowledge keeps them apart
+    at = at[tested]
+    held = (found.members[at] == triples[tested, 1, None]).any(axis=1)
+    for best, part in ((without, ~held), (within, held)):
+        rows = tested[part]
+        best[rows] = np.maximum(best[rows], found.pair_log_p[at[part]])
     return triples, without - within
 
 
@@ -186,6 +209,7 @@ def _legal(
     required: np.ndarray,
     triples: np.ndarray,
     e: np.ndarray,
+    limits: Limits,
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Marks of a legal PAG that keeps as many decisions as it can, and edges it could not keep."""
     known = np.full(found.adjacent.shape, CIRCLE, dtype=np.int8)
@@ -206,6 +230,8 @@ def _legal(
             if agrees(out, mag):
                 return out, []
         spared = max(1, 2 * spared)
+        if limits.out_of_time(_NO_MEDIATION):
+            break
     # A DAG is a MAG: without hidden causes there is always a graph that fits.
     dag, conflicts = orient(found.adjacent, allowed, required, triples, e, found.log_p)
     mag = np.where(dag, ARROW, np.where(dag.T, TAIL, NONE)).astype(np.int8)

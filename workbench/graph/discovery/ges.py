@@ -14,7 +14,7 @@ from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .design import Design, prepare
 from .encoded import Missing
-from .scoring import Problem, check_parameters, finish, pose
+from .scoring import Problem, check_parameters, finish, pose, warn_unsupported
 
 
 def ges(
@@ -33,8 +33,9 @@ def ges(
     From the empty graph, each step makes the best valid move between classes: a deletion if one
     raises the score, else a turn, else an insertion. When none is left, each variable loses all its
     edges for a trial and the search goes on from there; then (up to 60 variables) each edge is
-    deleted and forbidden for a trial, the least harmful first; a better end is kept. This escapes
-    the local optima in which a search that inserts first ends with twice the edges.
+    deleted and forbidden for a trial; the best end is kept if it is better (beyond 60, the first
+    that is). This escapes the local optima in which a search that inserts first ends with twice the
+    edges.
 
     Scores, assumptions and treatment of columns are those of
     :func:`~workbench.graph.discovery.boss`, which is faster and usually a little more accurate;
@@ -50,7 +51,9 @@ def ges(
         equivalent_size: Rows that BDeu's prior is worth.
         missing: Empty cells: ``"complete"`` leaves their rows out, ``"pairwise"`` compares each
             pair of columns on the rows that have both, ``"auto"`` does the first unless it loses
-            more than half of the rows. Both assume that being empty is unrelated to the values.
+            more than half of the rows and the second has at least twice as many for every pair.
+            The second counts on the rows of the pair that shares fewest. Both assume that being
+            empty is unrelated to the values.
         time_limit: Seconds after which the search stops with the best class so far, and says so.
 
     Returns:
@@ -76,13 +79,14 @@ def ges(
     stop = None if time_limit is None else time.monotonic() + time_limit
     with recording() as notes:
         problem = pose(prepare(data, schema, knowledge, missing), score, penalty, equivalent_size)
-        edges, gain, ended = search(problem, problem.required, extended, stop)
+        edges, ended = search(problem, problem.required, extended, stop)
         if not ended:
             warn(
                 "time-limit",
                 f"stopped after {time_limit:g} s: the graph is the best so far, longer may find a "
                 "better one",
             )
+        warn_unsupported(problem, edges)
         graph = finish(problem, edges)
     return graph.with_info(
         method="ges", score=problem.total(edges), **problem.words(notes, extended=extended)
@@ -106,7 +110,8 @@ def _on_design(
 # The same search without the front door: for resamples of a table that has been checked.
 ges.on_design = _on_design
 
-# Beyond this many variables only these, not every edge, get a second look: seconds, not minutes.
+# Beyond this many variables only these, not every edge, get a second look, and the first better
+# end is taken, not the best, and the look goes on behind it: seconds, not minutes.
 _EVERY_EDGE = 60
 _STEPS = 50  # between two of these, an interrupt or the time limit can stop the search
 
@@ -117,7 +122,7 @@ def search(
     extended: bool = True,
     stop: float | None = None,
     kinds: tuple[bool, bool, bool] = (True, True, True),
-) -> tuple[np.ndarray, float, bool]:
+) -> tuple[np.ndarray, bool]:
     """Climb from the class of a DAG.
 
     Args:
@@ -128,65 +133,80 @@ def search(
         kinds: Whether to delete, turn, insert.
 
     Returns:
-        Edges of a DAG of the best class, what its score gained, and whether the search ended.
+        Edges of a DAG of the best class, and whether the search ended.
     """
     from . import class_moves as kernel
     from .class_shape import extend
 
-    fixed = (problem.score, problem.allowed, problem.required)
     kinds = np.array(kinds)
-    # Every move raises the score; rounding alone could make moves go round in a circle.
-    most = 10 + len(start)
 
     def late() -> bool:
         return stop is not None and time.monotonic() > stop
 
-    def climbed(state: Any, total: float) -> tuple[float, bool]:
-        ended = False
-        for _ in range(most):
-            if ended or late():
-                break
-            gain, ended = kernel.climb(fixed[0], state, *fixed[1:], kinds, _STEPS)
-            total += gain
-        else:
-            ended = True
-        return total, ended
+    def member(state: Any) -> np.ndarray:
+        dag = np.zeros_like(problem.allowed)
+        extend(state.arrows, state.lines, problem.allowed, dag)
+        return dag
 
-    def without_edge(state: Any) -> Iterator[tuple[Any, float, tuple]]:
+    # The gains of moves are differences of rounded numbers: among near copies their sum can grow
+    # for ever while the score stays where it is. So progress is what the score of a DAG says,
+    # computed anew: it rises with every round but the last, and there are finitely many DAGs.
+    def climbed(state: Any) -> tuple[float, bool]:
+        total = problem.total(member(state))
+        while not late():
+            ended = kernel.climb(
+                problem.score, state, problem.allowed, problem.required, kinds, _STEPS
+            )
+            before, total = total, problem.total(member(state))
+            if ended or not _beats(total, before):
+                return total, True
+        return total, False
+
+    def without_edge(state: Any) -> Iterator[tuple[Any, tuple]]:
         for y, x in kernel.deletions(state):
             trial = kernel.without(state, problem.allowed, y, x)
             if trial is not None:
-                yield *trial, (x, y)
+                yield trial, (x, y)
 
-    def without_node(state: Any) -> Iterator[tuple[Any, float, tuple]]:
-        dag = np.zeros_like(problem.allowed)
-        extend(state.arrows, state.lines, problem.allowed, dag)
-        whole = problem.total(dag)
-        for v in range(len(dag)):
+    def without_node(state: Any) -> Iterator[tuple[Any, tuple]]:
+        dag = member(state)
+        for v in (first + np.arange(len(dag))) % len(dag):
             rest = dag.copy()
             rest[v] &= problem.required[v]
             rest[:, v] &= problem.required[:, v]
             trial = kernel.copied(state)
             kernel.become(trial, rest)
-            yield trial, problem.total(rest) - whole, ()
+            yield trial, ()
 
     state = kernel.begin(start)
-    total, ended = climbed(state, 0.0)
+    total, ended = climbed(state)
     looks = [without_node, without_edge] if extended else []
-    if len(start) > _EVERY_EDGE:
+    large, first = len(start) > _EVERY_EDGE, 0
+    if large:
         looks = looks[:1]
     at = 0
     while at < len(looks) and ended:
         at += 1
-        for trial, change, banned in looks[at - 1](state):
-            gain, ended = climbed(trial, change)
-            if gain > kernel.TOLERANCE:
-                state, total, at = trial, total + gain, 0
-                state.banned[:] = False
-                state.stale[list(banned)] = True
-                total, ended = climbed(state, total)
-            if at == 0 or not ended:
+        best, highest = None, total
+        for tried, (trial, banned) in enumerate(looks[at - 1](state)):
+            reached, ended = climbed(trial)
+            if _beats(reached, highest):
+                best, highest = (trial, banned), reached
+            if not ended:
                 break
-    dag = np.zeros_like(problem.allowed)
-    extend(state.arrows, state.lines, problem.allowed, dag)
-    return dag, total, ended
+            if large and best is not None:
+                first += tried + 1
+                break
+        if best is not None:
+            (state, banned), at = best, 0
+            state.banned[:] = False
+            state.stale[list(banned)] = True
+            total = highest
+            if ended:
+                total, ended = climbed(state)
+    return member(state), ended
+
+
+def _beats(score: float, other: float) -> bool:
+    """Whether a score is higher by more than rounding."""
+    return score - other > max(1e-6, 1e-9 * abs(score))

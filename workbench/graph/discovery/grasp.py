@@ -14,7 +14,8 @@ from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
 from .design import prepare
 from .encoded import Missing
-from .scoring import Problem, check_parameters, finish, pose
+from .ges import search as climb_classes
+from .scoring import Problem, check_parameters, finish, pose, warn_unsupported
 
 
 def grasp(
@@ -34,7 +35,9 @@ def grasp(
     A tuck takes an edge x → y of the DAG that an order stands for and moves y, with those of its
     ancestors that stand between, to just before x. Tucks that keep the score may be followed by
     others, ``depth`` deep (the first one of an edge whose ends share all other parents, as long as
-    that leads anywhere); a better score is kept, and the search starts again.
+    that leads anywhere); a better score is kept, and the search starts again. It is made from two
+    orders, that of how much a variable shares with the others and its reverse; from the better one,
+    moves between classes go on where tucks end.
 
     Scores, assumptions and treatment of columns are those of
     :func:`~workbench.graph.discovery.boss`, which is faster and about as accurate: prefer it
@@ -72,25 +75,34 @@ def grasp(
     with recording() as notes:
         design = prepare(data, schema, knowledge, missing)
         problem = pose(design, score, penalty, equivalent_size)
-        walk = _Walk(problem, generator(random_state), stop)
-        while walk.improve(depth):
-            pass
-        if walk.late():
+        rng, d = generator(random_state), len(problem.design.names)
+        # From either end: each order has optima of its own in which the search can stay.
+        walks = [_Walk(problem, rng, stop, order) for order in (np.arange(d), np.arange(d)[::-1])]
+        for walk in walks:
+            while walk.improve(depth):
+                pass
+        walk = max(walks, key=lambda walk: walk.order.score.sum())
+        # As in BOSS: a move between classes can help where no tuck does.
+        edges, ended = climb_classes(problem, walk.parents, stop=stop)
+        if walk.late() or not ended:
             warn(
                 "time-limit",
                 f"stopped after {time_limit:g} s: the graph is the best so far, longer may find a "
                 "better one",
             )
-        graph = finish(problem, walk.parents)
+        warn_unsupported(problem, edges)
+        graph = finish(problem, edges)
     return graph.with_info(
-        method="grasp", score=problem.total(walk.parents), **problem.words(notes, depth=depth)
+        method="grasp", score=problem.total(edges), **problem.words(notes, depth=depth)
     )
 
 
 class _Walk:
     """An order, the DAG that it stands for, and tucks that can be taken back."""
 
-    def __init__(self, problem: Problem, rng: np.random.Generator, stop: float | None):
+    def __init__(
+        self, problem: Problem, rng: np.random.Generator, stop: float | None, priority: np.ndarray
+    ):
         from . import grow_shrink as kernel
 
         d = len(problem.design.names)
@@ -100,7 +112,7 @@ class _Walk:
             problem.score, problem.allowed, problem.required, int(np.clip(20_000 * d, 10**6, 10**7))
         )
         self.order = kernel.Order(
-            problem.order(), np.zeros(d, np.int64), np.zeros((d, d), np.int8), np.zeros(d)
+            problem.order(priority), np.zeros(d, np.int64), np.zeros((d, d), np.int8), np.zeros(d)
         )
         self.parents = np.zeros((d, d), bool)
         self._rewalk(0, d - 1)

@@ -26,6 +26,9 @@ class GaussianTest:
     and b, -(n - 1 - |S| - (a + b + 1) / 2) log Λ with Λ = det Σ / (det Σ_x det Σ_y) of the
     residual covariance against chi-square with ab degrees of freedom; |S| counts encoded columns.
 
+    Assumes residuals whose spread does not change with S: where those of x and y grow together
+    (x, y = ±s + exp(s) noise), independent x and y are rejected more often than the level says.
+
     A question that can't be answered (no degrees of freedom, or a variable that S determines)
     gets -inf: it never separates a pair.
 
@@ -41,7 +44,11 @@ class GaussianTest:
         self.size = len(design.names)
         sizes = np.array([len(b) for b in design.blocks])
         self.simple = bool((sizes == 1).all())
+        columns = np.concatenate(design.blocks)
+        # Blocks say which columns a variable has, in whatever order the variables come.
         self.correlation = design.correlation
+        if self.simple and (np.diff(columns) != 1).any():
+            self.correlation = design.correlation.take(columns, 0).take(columns, 1)
         self._blocks = design.blocks
         self._columns = np.full((self.size, sizes.max(initial=1)), -1)
         for i, block in enumerate(design.blocks):

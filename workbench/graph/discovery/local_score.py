@@ -53,14 +53,18 @@ class LocalScore(NamedTuple):
 
 
 def gaussian(correlation: np.ndarray, sizes: np.ndarray, rows: float, penalty: float) -> LocalScore:
-    """Gaussian BIC with λ = ``penalty`` of variables with ``sizes`` columns each."""
+    """Gaussian BIC with λ = ``penalty`` of variables with ``sizes`` columns each.
+
+    Where rows are hardly more than columns, the extended one (see :func:`extension`).
+    """
     sizes = np.asarray(sizes, dtype=np.int64)
+    cost = penalty * (np.log(rows) + extension(rows, int(sizes.sum())))
     return LocalScore(
         kind=GAUSSIAN if (sizes == 1).all() else BLOCKS,
         correlation=np.ascontiguousarray(correlation, dtype=float),
         starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         rows=float(rows),
-        cost=float(penalty * np.log(rows)),
+        cost=float(cost),
         codes=np.zeros((0, 0), np.int32),
         levels=np.zeros(0, np.int64),
         weights=np.zeros(0),
@@ -69,6 +73,20 @@ def gaussian(correlation: np.ndarray, sizes: np.ndarray, rows: float, penalty: f
         # Beyond this the residual variance is noise and the score rises without end.
         most=int(max(1, min(100, rows // 5))),
     )
+
+
+def extension(rows: int, columns: int) -> float:
+    """What the extended BIC adds to log n: 2 log d up to n = d rows, fading to 0 at n = 2 d.
+
+    Among d columns a parent is the best of d, which log n alone doesn't pay for once d is as
+    large as n.
+
+    References:
+        Chen and Chen, "Extended Bayesian information criteria for model selection with large
+        model spaces", Biometrika 95, 2008; Foygel and Drton, "Extended Bayesian information
+        criteria for Gaussian graphical models", NeurIPS 2010 (γ = 1/2 per edge at λ = 1/2).
+    """
+    return 2 * float(np.clip(2 - rows / columns, 0, 1) * np.log(columns))
 
 
 def discrete(codes: np.ndarray, penalty: float, equivalent_size: float | None) -> LocalScore:

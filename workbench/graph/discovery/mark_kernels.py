@@ -21,23 +21,35 @@ def _directed(marks, i, j):
 
 
 @_compiled
-def _triangle_rules(marks):
+def _neighbours(marks):
+    """Neighbours of i, ascending, as ``near[starts[i]:starts[i + 1]]``; rules don't change them."""
+    size = len(marks)
+    starts = np.zeros(size + 1, dtype=np.int64)
+    for i in range(size):
+        starts[i + 1] = starts[i] + (marks[i] != NONE).sum()
+    near = np.empty(starts[-1], dtype=np.int64)
+    for i in range(size):
+        near[starts[i] : starts[i + 1]] = np.flatnonzero(marks[i])
+    return starts, near
+
+
+@_compiled
+def _triangle_rules(marks, starts, near):
     """R1 to R3: arrows that avoid new colliders and cycles."""
     size, changed = len(marks), False
     for b in range(size):
-        for c in range(size):
-            if marks[b, c] == NONE:
-                continue
+        around = near[starts[b] : starts[b + 1]]
+        for c in around:
             # R1: a *→ b o-* c with a, c not adjacent.
             if marks[c, b] == CIRCLE:
-                for a in range(size):
+                for a in around:
                     if marks[a, b] == ARROW and a != c and marks[a, c] == NONE:
                         marks[c, b], marks[b, c] = TAIL, ARROW
                         changed = True
                         break
             if marks[b, c] != CIRCLE:
                 continue
-            for a in range(size):
+            for a in around:
                 # R2: b → a *→ c or b *→ a → c, and b *-o c.
                 if marks[b, a] == ARROW and marks[a, c] == ARROW:
                     if marks[a, b] == TAIL or marks[c, a] == TAIL:
@@ -45,14 +57,17 @@ def _triangle_rules(marks):
                         changed = True
                         break
     for b in range(size):
-        for t in range(size):
+        around = near[starts[b] : starts[b + 1]]
+        for t in around:
             # R3: a *→ b ←* c, a *-o t o-* c, a and c not adjacent, t *-o b.
             if marks[t, b] != CIRCLE:
                 continue
-            for a in range(size):
+            for a in around:
                 if marks[a, b] != ARROW or marks[a, t] != CIRCLE:
                     continue
-                for c in range(a):
+                for c in around:
+                    if c >= a:
+                        break
                     if marks[c, b] == ARROW and marks[c, t] == CIRCLE and marks[a, c] == NONE:
                         marks[t, b] = ARROW
                         changed = True
@@ -60,7 +75,7 @@ def _triangle_rules(marks):
 
 
 @_compiled
-def _discriminating_start(marks, a, b, c, queue, came):
+def _discriminating_start(marks, starts, near, a, b, c, queue, came):
     """The end t of a shortest discriminating path t, ..., a, b, c for b; -1 if there is none.
 
     Every node between t and b is a collider on the path and a parent of c; t is not adjacent
@@ -72,7 +87,7 @@ def _discriminating_start(marks, a, b, c, queue, came):
     while head < tail:
         node = queue[head]
         head += 1
-        for t in range(len(marks)):
+        for t in near[starts[node] : starts[node + 1]]:
             if came[t] or marks[t, node] != ARROW:
                 continue
             if marks[t, c] == NONE:
@@ -85,18 +100,19 @@ def _discriminating_start(marks, a, b, c, queue, came):
 
 
 @_compiled
-def _discriminating_rule(marks, set_of, members, truth):
+def _discriminating_rule(marks, starts, near, set_of, members, truth):
     """R4: a discriminating path for b says whether b is a collider; from sets or from a MAG."""
     size, changed = len(marks), False
     queue, came = np.empty(size, dtype=np.int64), np.zeros(size, dtype=np.bool_)
     for c in range(size):
-        for b in range(size):
+        around = near[starts[c] : starts[c + 1]]
+        for b in around:
             if marks[c, b] != CIRCLE:
                 continue
-            for a in range(size):
+            for a in around:
                 if not (_directed(marks, a, c) and marks[b, a] == ARROW and marks[c, b] == CIRCLE):
                     continue
-                t = _discriminating_start(marks, a, b, c, queue, came)
+                t = _discriminating_start(marks, starts, near, a, b, c, queue, came)
                 if t < 0:
                     continue
                 if len(truth):
@@ -125,60 +141,69 @@ def _possible(marks, i, j):
 
 
 @_compiled
-def _uncovered_reach(marks, a, first, avoid, seen, stack):
-    """Mark in ``seen`` what uncovered possibly directed paths that begin a, first meet.
+def _uncovered_reach(marks, starts, near, a, first, avoid, seen, stack, met):
+    """Mark in ``met`` the nodes that uncovered possibly directed paths from a by first arrive at.
 
-    ``seen[u, v]``: a path arrives at v from u.
+    ``seen[u, v]``: a path arrives at v from u; it is left as it was found, all False.
     """
-    seen[:, :] = False
-    seen[a, first] = True
-    stack[0, 0], stack[0, 1], top = a, first, 1
-    while top:
-        top -= 1
-        u, v = stack[top, 0], stack[top, 1]
+    met[:] = False
+    seen[a, first] = met[first] = True
+    stack[0, 0], stack[0, 1], head, top = a, first, 0, 1
+    while head < top:
+        u, v = stack[head, 0], stack[head, 1]
+        head += 1
         if v == avoid:
             continue
-        for w in range(len(marks)):
+        for w in near[starts[v] : starts[v + 1]]:
             if w != a and not seen[v, w] and marks[u, w] == NONE and w != u:
                 if _possible(marks, v, w):
-                    seen[v, w] = True
+                    seen[v, w] = met[w] = True
                     stack[top, 0], stack[top, 1] = v, w
                     top += 1
+    for k in range(top):
+        seen[stack[k, 0], stack[k, 1]] = False
 
 
 @_compiled
-def _tail_rules(marks):
+def _two_ends(first, second):
+    """Whether there are b in the first and d in the second set with b != d."""
+    one, two = first.sum(), second.sum()
+    return one > 0 and two > 0 and (one > 1 or two > 1 or (first != second).any())
+
+
+@_compiled
+def _tail_rules(marks, starts, near):
     """R8 to R10: a o→ c becomes a → c."""
     size, changed = len(marks), False
     seen = np.zeros((size, size), dtype=np.bool_)
-    stack = np.empty((size * size + 1, 2), dtype=np.int64)
-    reach = np.zeros((size, size), dtype=np.bool_)
+    stack = np.empty((len(near) + 1, 2), dtype=np.int64)
+    met, parent = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
     for a in range(size):
-        for c in range(size):
+        around = near[starts[a] : starts[a + 1]]
+        reach = np.zeros((len(around), size), dtype=np.bool_)
+        for c in around:
             if marks[a, c] != ARROW or marks[c, a] != CIRCLE:
                 continue
             forced = False
-            for b in range(size):  # R8: a → b → c
-                forced = forced or (_directed(marks, a, b) and _directed(marks, b, c))
+            parent[:] = False
+            for b in near[starts[c] : starts[c + 1]]:
+                parent[b] = _directed(marks, b, c)
+                forced = forced or (parent[b] and _directed(marks, a, b))  # R8: a → b → c
             reach[:, :] = False
-            for first in range(size):
+            for k in range(len(around)):
+                first = around[k]
                 if forced:
                     break
                 if first == c or not _possible(marks, a, first):
                     continue
-                _uncovered_reach(marks, a, first, c, seen, stack)
+                _uncovered_reach(marks, starts, near, a, first, c, seen, stack, met)
                 # R9: an uncovered possibly directed path to c whose first node is apart from c.
-                forced = marks[first, c] == NONE and seen[:, c].any()
-                for b in range(size):
-                    reach[first, b] = seen[:, b].any() and _directed(marks, b, c)
-            for m in range(size):  # R10: two such paths, to two parents of c, that start apart
-                for w in range(m):
-                    if forced or marks[m, w] != NONE:
-                        continue
-                    for b in range(size):
-                        for d in range(size):
-                            if b != d and reach[m, b] and reach[w, d]:
-                                forced = True
+                forced = marks[first, c] == NONE and met[c]
+                reach[k] = met & parent
+            for k in range(len(around)):  # R10: two such paths, to two parents of c, start apart
+                for m in range(k):
+                    if not forced and marks[around[k], around[m]] == NONE:
+                        forced = _two_ends(reach[k], reach[m])
             if forced:
                 marks[c, a] = TAIL
                 changed = True
@@ -195,14 +220,15 @@ def close(marks, set_of, members, truth):
         members: ``(m, l)``.
         truth: Marks of a MAG that answers in place of the sets, or an empty array.
     """
+    starts, near = _neighbours(marks)
     changed = True
     while changed:
         changed = False
-        while _triangle_rules(marks):
+        while _triangle_rules(marks, starts, near):
             changed = True
-        if _discriminating_rule(marks, set_of, members, truth):
+        if _discriminating_rule(marks, starts, near, set_of, members, truth):
             changed = True
-    while _tail_rules(marks):
+    while _tail_rules(marks, starts, near):
         changed = True
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from ..causal_graph import CausalGraph
 
+_GRID = 2.0**20
+
 Triple = tuple[int, int, int]  # (a, b, c) with a < c: b is in the middle
 Conflict = tuple[str, tuple[int, ...]]
 
@@ -46,6 +48,8 @@ def orient(
     """
     from .orientation_kernels import extend, orient_colliders
 
+    # Steps of a millionth, whose sums are exact: the rounding of a sum breaks no tie.
+    evidence = np.round(evidence * _GRID) / _GRID
     adjacent = adjacent.copy()
     conflicts = _drop_cycles(adjacent, allowed, required, log_p)
     arrows = adjacent & ~allowed.T

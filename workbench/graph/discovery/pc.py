@@ -17,6 +17,7 @@ from .constraint import (
     on_design,
     required_matrix,
     triple_conflict,
+    warn_of_table,
     warn_unsupported,
 )
 from .design import Design
@@ -42,12 +43,20 @@ def pc(
     Starting from the complete graph, x - y is removed when some set S of possible parents of x
     has p(x ⊥ y | S) > alpha, for |S| = 0, 1, 2, ...; unshielded triples become colliders by the
     largest p-value with and without the middle node; Meek's rules do the rest. The result has no
-    two-headed edge and no cycle, always contains a DAG, agrees with the knowledge, and does not
-    depend on the order of columns. ``info`` holds the separating set of each missing edge that was
-    tested, the largest p-value of each edge that is left (after a search it is no honest p-value),
-    the decisions that had to give way (``conflicts``), warnings, and why the test was chosen.
+    two-headed edge and no cycle, always contains a DAG and agrees with the knowledge. Neither the
+    order of columns, named or not, nor other names change it: ties are broken by what columns
+    share with all others (only which of several columns that are exact functions of each other
+    is left out goes by name or position). ``info`` holds the separating set of each missing edge
+    that was tested, the largest p-value of each edge that is left (after a search it is no honest
+    p-value), the decisions that had to give way (``conflicts``), warnings, and why the test was
+    chosen.
 
-    Assumes no hidden common causes. What dependence is seen is up to the test:
+    Assumes no hidden common causes, and with ``"gaussian"`` noise whose spread is the same
+    everywhere: where two columns scatter more at the same values of a third, the test given the
+    third rejects too often and an edge too many appears (``uneven-spread`` names such edges in
+    tables of up to 60 columns). Columns that nearly determine one another
+    cost edges of others and are warned of (``near-determined``, ``lost-dependence``). What
+    dependence is seen is up to the test:
 
     - ``"gaussian"``: Fisher-z on partial correlations, Wilks' likelihood ratio where a column has
       more than two unordered levels. Fast; sees what is linear (between numbers) or in means and
@@ -104,9 +113,16 @@ def pc(
 
 
 def search(
-    design: Design, test: IndependenceTest, alpha: float, limits: Limits | None = None
+    design: Design,
+    test: IndependenceTest,
+    alpha: float,
+    limits: Limits | None = None,
+    cautious: bool = False,
 ) -> CausalGraph:
-    """PC on prepared data with any test; :func:`pc` is the front door."""
+    """PC on prepared data with any test; :func:`pc` is the front door.
+
+    ``cautious``: warn of what the tests could not see right; resamples go without.
+    """
     limits = limits or Limits()
     names = design.names
     allowed = design.knowledge.allowed(names)
@@ -120,6 +136,9 @@ def search(
     if design.knowledge:
         graph = design.knowledge.apply(graph)
     warn_unsupported(design, required, found.log_p, alpha)
+    if cautious:
+        warn_of_table(design, test, found, alpha)
+    limits.tell()
     return learned(graph, design.knowledge).with_info(
         p_values=edge_p_values(graph, found.log_p, names),
         separating_sets=SeparatingSets(names, found.pairs, found.members),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.errors import CausalWarning, ParameterError
+from ...core.errors import CausalWarning, ParameterError, warn
 from ..causal_graph import CausalGraph
 from ..origins import learned
 from .design import Design, as_records
@@ -59,7 +59,7 @@ class Problem:
         """Score of the DAG with these edges (row → column)."""
         from .local_score import local
 
-        return sum(local(self.score, v, np.flatnonzero(edges[:, v])) for v in range(len(edges)))
+        return sum(local(self.score, v, into.nonzero()[0]) for v, into in enumerate(edges.T))
 
     def words(self, notes: Iterable[CausalWarning], **parameters: Any) -> dict[str, Any]:
         """What the graph's ``info`` says about the problem."""
@@ -90,6 +90,7 @@ def pose(
             column="score",
             advice="Use 'bic', or cut the numbers into levels.",
         )
+    design = by_statistics(design)
     bayes = design.codes is not None and score != "bic"
     if design.codes is None:
         sizes = [len(b) for b in design.blocks]
@@ -111,6 +112,48 @@ def pose(
     )
 
 
+def by_statistics(design: Design) -> Design:
+    """The design in an order of variables that their names and places have no part in.
+
+    Where a search prefers the first of equals, the first must not be so by its name. Variables
+    are ordered by how much they share with the others: sums of powers of |r|, which don't depend
+    on the basis of a block of columns. Only variables that all of these leave equal keep the
+    order that they come in.
+    """
+    starts = np.array([b[0] for b in design.blocks])
+    shared = np.add.reduceat(np.add.reduceat(design.correlation**2, starts, axis=0), starts, axis=1)
+    np.fill_diagonal(shared, 0.0)
+    keys = [np.round((shared**power).sum(axis=0), 9) for power in (1, 2, 3)]
+    order = np.lexsort((*keys[::-1], [-len(b) for b in design.blocks]))
+    ends = np.cumsum([0, *(len(design.blocks[i]) for i in order)])
+    columns = np.concatenate([design.blocks[i] for i in order])
+    return replace(
+        design,
+        names=tuple(design.names[i] for i in order),
+        correlation=design.correlation[np.ix_(columns, columns)],
+        blocks=tuple(np.arange(a, b) for a, b in zip(ends, ends[1:], strict=False)),
+        codes=None if design.codes is None else design.codes[:, order],
+    )
+
+
+def warn_unsupported(problem: Problem, edges: np.ndarray) -> None:
+    """Warn of required edges without which the graph (row → column) would score better."""
+    from .local_score import local
+
+    for u, v in np.argwhere(problem.required & edges):
+        parents = np.flatnonzero(edges[:, v])
+        with_u = local(problem.score, v, parents)
+        gain = local(problem.score, v, parents[parents != u]) - with_u
+        if gain > 1e-6:
+            names = [problem.design.names[u], problem.design.names[v]]
+            warn(
+                "unsupported-knowledge",
+                f"the edge {names[0]} -> {names[1]} is required, but the data speak against it: "
+                f"without it the graph scores {gain:.3g} higher",
+                names,
+            )
+
+
 def finish(problem: Problem, edges: np.ndarray) -> CausalGraph:
     """The class of the DAG with these edges (row → column), narrowed by knowledge."""
     graph = class_of(edges, problem.design.names, problem.design.shown)
@@ -119,6 +162,8 @@ def finish(problem: Problem, edges: np.ndarray) -> CausalGraph:
 
 
 def _explain(design: Design, penalty: float, equivalent_size: float | None) -> str:
+    from . import local_score
+
     text = f"{len(design.names)} columns, {design.rows:,} rows, "
     if equivalent_size is not None:
         text += (
@@ -129,6 +174,12 @@ def _explain(design: Design, penalty: float, equivalent_size: float | None) -> s
         text += f"all levels: multinomial BIC with {penalty:g} log n per parameter."
     else:
         text += f"Gaussian BIC with {penalty:g} log n per parameter."
+        more = local_score.extension(design.rows, len(design.correlation))
+        if more > 0:
+            text = text.removesuffix(" log n per parameter.") + (
+                f" (log n + {more:.2g}) per parameter: the extended BIC, as rows are fewer than "
+                "twice the columns, among which chance finds much."
+            )
         if design.wide:
             shown = ", ".join(map(repr, design.wide[:5]))
             shown += ", ..." if len(design.wide) > 5 else ""

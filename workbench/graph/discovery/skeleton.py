@@ -23,11 +23,13 @@ _CHUNK = 20_000
 _FAR = 1e9  # stands for log p = -inf, so that evidence stays a number
 # Tests between two looks at the clock, a fraction of a second's work.
 _BREATH = 10_000_000
+_SOME_SETS = "not all conditioning sets were tried, so that some edges may be there only for that"
+_SOME_TRIPLES = "not all tests for colliders were made, so that some marks rest on fewer of them"
 
 
 @dataclass
 class Limits:
-    """How far a search may go, and how far it went."""
+    """How far a search may go, and how far it went; ``cut`` says what the clock left undone."""
 
     depth: int | None = None
     max_tests: int = 20_000_000
@@ -35,9 +37,19 @@ class Limits:
     tests: int = 0
     reached: int = 0
     started: float = field(default_factory=time.monotonic)
+    cut: list[str] = field(default_factory=list)
 
-    def out_of_time(self) -> bool:
-        return self.seconds is not None and time.monotonic() - self.started > self.seconds
+    def out_of_time(self, unfinished: str) -> bool:
+        """Whether time is up; if so, what is unfinished by that goes into the warning."""
+        over = self.seconds is not None and time.monotonic() - self.started > self.seconds
+        if over and unfinished not in self.cut:
+            self.cut.append(unfinished)
+        return over
+
+    def tell(self) -> None:
+        """One warning on all that the clock cut; every search ends with it."""
+        if self.cut:
+            warn("time-limit", f"stopped after {self.seconds:g} s: {'; '.join(self.cut)}")
 
 
 @dataclass
@@ -51,6 +63,8 @@ class Skeleton:
         pairs: ``(m, 2)`` separated pairs i < j, in order.
         members: ``(m, l)`` their separating sets with the largest p-value, -1 as padding.
         pair_log_p: ``(m,)`` that p-value.
+        tried: For each size of sets the pairs i < j, in order, the largest log p-value, its set.
+        marginal: ``(d, d)`` log p-value of i < j given nothing, -inf where that was not asked.
     """
 
     adjacent: np.ndarray
@@ -58,6 +72,21 @@ class Skeleton:
     pairs: np.ndarray
     members: np.ndarray
     pair_log_p: np.ndarray
+    marginal: np.ndarray
+    tried: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    def weakest_sets(self, pairs: np.ndarray) -> list[list[int]]:
+        """For ``(k, 2)`` pairs i < j that were tested, the set of the largest p-value."""
+        size = len(self.adjacent)
+        wanted = pairs @ [size, 1]
+        out: list[list[int]] = [[] for _ in pairs]
+        top = np.full(len(pairs), -np.inf)
+        for tested, best, sets in self.tried:
+            codes = tested @ [size, 1]  # ascending
+            for k, at in enumerate(np.searchsorted(codes, wanted).tolist()):
+                if at < len(codes) and codes[at] == wanted[k] and best[at] > top[k]:
+                    top[k], out[k] = best[at], sets[at].tolist()
+        return out
 
     def join(self, later: Skeleton) -> Skeleton:
         """With the pairs that a later search removed."""
@@ -66,6 +95,8 @@ class Skeleton:
             later.adjacent,
             np.where(later.adjacent, np.maximum(self.log_p, later.log_p), -np.inf),
             *_joined(parts),
+            self.marginal,
+            self.tried + later.tried,
         )
 
 
@@ -96,6 +127,8 @@ def skeleton(
     adjacent = (allowed | allowed.T) if start is None else start.copy()
     fixed = required | required.T
     log_p = np.full(adjacent.shape, -np.inf)
+    marginal = log_p
+    tried = []
     removed: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     level_of = _compiled_level if _is_simple(test) else _batched_level
     level = 0
@@ -111,24 +144,24 @@ def skeleton(
                 f"{_large(work.sum())} tests; some edges may be there only for that reason",
             )
             break
+        if limits.out_of_time(_SOME_SETS):
+            break
         pairs, best, sets = level_of(test, neighbours, level, work, limits)
+        tried.append((pairs, best, sets))
         first, second = pairs.T
         log_p[first, second] = np.maximum(log_p[first, second], best)
+        if not level:
+            marginal = log_p.copy()
         apart = (best > log_alpha) & ~fixed[first, second]
         removed.append((pairs[apart], sets[apart], best[apart]))
         adjacent[first[apart], second[apart]] = adjacent[second[apart], first[apart]] = False
-        if limits.out_of_time():
-            warn(
-                "time-limit",
-                f"stopped after {limits.seconds:g} s at conditioning sets of {level} columns: "
-                "some edges may be there only for that reason",
-            )
+        if limits.cut:
             break
         limits.reached = level
         level += 1
     log_p = np.maximum(log_p, log_p.T)
     log_p[~(adjacent | fixed)] = -np.inf
-    return Skeleton(adjacent, log_p, *_joined(removed))
+    return Skeleton(adjacent, log_p, *_joined(removed), marginal, tried)
 
 
 def evidence(
@@ -256,7 +289,7 @@ def _batched_level(
         if not len(targets):
             continue
         for subsets in _subsets(np.flatnonzero(possible), level, _batch(test)):
-            if limits.out_of_time():
+            if limits.out_of_time(_SOME_SETS):
                 break
             log_p = test.log_p(x, targets, subsets)
             limits.tests += log_p.size
@@ -289,7 +322,7 @@ def _batched_evidence(
             if comb(len(names), size) * len(ends) > limits.max_tests:
                 break
             for subsets in _subsets(names, size, _batch(test)):
-                if limits.out_of_time():
+                if limits.out_of_time(_SOME_TRIPLES):
                     return best[0], best[1]
                 log_p = test.log_p(x, ends, subsets)
                 limits.tests += log_p.size
@@ -335,7 +368,7 @@ def _compiled_level(
     best = np.full(len(columns), np.inf)
     sets = np.full((len(columns), level), -1)
     for first, last in _portions(work):
-        if limits.out_of_time():
+        if limits.out_of_time(_SOME_SETS):
             break
         weakest_links(
             test.correlation, starts, columns, near.candidates, level, first, last, best, sets
@@ -380,7 +413,7 @@ def _compiled_evidence(
         work = np.where(active, work, 0)
         ratio = np.full((2, 2 * count), np.inf)
         for first, last in _portions(work):
-            if limits.out_of_time():
+            if limits.out_of_time(_SOME_TRIPLES):
                 break
             triple_links(
                 test.correlation,
