@@ -6,8 +6,8 @@ from workbench import Study
 from workbench.datasets import load
 from workbench.graph.draw import svg
 
-data = load("diabetes")
-study = Study(data.frame, schema=data.schema)
-graph = study.discover(knowledge=data.knowledge, n_boot=100)
-weights = {(u, v): study.ensemble.edge_confidence(u, v, "any") for u, v, *_ in graph.edges}
-Path(__file__).with_name("diabetes_graph.svg").write_text(svg(graph, weights=weights))
+if __name__ == "__main__":
+    data = load("diabetes")
+    study = Study(data.frame, schema=data.schema)
+    graph = study.discover(knowledge=data.knowledge, n_boot=100)
+    Path(__file__).with_name("diabetes_graph.svg").write_text(svg(graph))

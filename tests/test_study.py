@@ -5,7 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import CausalGraph, CausalWarning, Knowledge, Schema, StructuralCausalModel, Study
+from workbench import (
+    CausalGraph,
+    CausalWarning,
+    GraphEnsemble,
+    Knowledge,
+    Schema,
+    StructuralCausalModel,
+    Study,
+)
 from workbench.core.errors import DataError, GraphError, IdentificationError, QuestionError
 from workbench.datasets import load
 
@@ -356,3 +364,140 @@ def test_warnings_on_the_way_reach_the_answer(clinic):
     again = study.recourse([34], target="blood_pressure < 140")
     codes = [w.code for w in plan.warnings]
     assert "count-noise" in codes and codes == [w.code for w in again.warnings]
+
+
+# -- over the graphs of an ensemble -----------------------------------------------------------
+
+
+@pytest.fixture
+def undecided(chain):
+    """Two graphs of weight 0.7 and 0.3: dose reaches harm in the first one only."""
+    graph, df = chain
+    schema = Schema.infer(df).correct(marker={"actionable": False})
+    study = Study(df, graph, schema)
+    cut = CausalGraph(graph.nodes, [("marker", "harm")])
+    study.ensemble = GraphEnsemble([graph, cut], [0.7, 0.3])
+    return study
+
+
+def test_a_plan_over_graphs_works_under_the_weight_in_which_the_action_acts(undecided):
+    with pytest.warns(CausalWarning, match="graph-uncertainty"):
+        plan = undecided.recourse("harm > 5", target="harm < 5", over="graphs")
+    frame = plan.to_frame()
+    assert plan.graphs == 2 and set(frame["status"]) == {"found"}
+    np.testing.assert_allclose(frame[["validity", "agreement"]], 0.7)
+    today = undecided.df.loc[frame.index]
+    expected = today["dose"] - (today["harm"] - 5) / 3
+    np.testing.assert_allclose(frame["dose"], expected, rtol=0.1, atol=0.1)
+    under = plan.by_graph.groupby("weight").first()
+    assert under.loc[0.7, ["status", "plan"]].tolist() == ["found", "lower dose"]
+    assert under.loc[0.3, "status"] in ("infeasible", "not found")
+    assert under["works"].tolist() == [0.0, 1.0] and under["agrees"].tolist() == [False, True]
+    assert "0 of" in plan.verdict() and "median 70%" in plan.verdict()
+    assert "70% of their weight" in plan.explain(frame.index[0])
+    assert len(plan.plot_graphs().collections) == 2
+
+
+def test_plans_over_graphs_are_the_same_in_any_order(undecided):
+    first = undecided.recourse("harm > 6", target="harm < 5", over="graphs")
+    graphs, weights = undecided.ensemble.graphs, undecided.ensemble.weights
+    undecided.ensemble = GraphEnsemble(graphs[::-1], weights[::-1])
+    again = undecided.recourse("harm > 6", target="harm < 5", over="graphs")
+    pd.testing.assert_frame_equal(first.to_frame(), again.to_frame())
+
+
+def test_graphs_that_no_action_feels_apart_are_solved_once(chain):
+    graph, df = chain
+    r = np.random.default_rng(0)
+    df = df.assign(other=r.normal(size=len(df)), more=r.normal(size=len(df)))
+    fixed = {n: {"actionable": False} for n in ("marker", "other", "more")}
+    nodes = [*graph.nodes, "other", "more"]
+    same = [CausalGraph(nodes, graph.edges), CausalGraph(nodes, [*graph.edges, ("other", "more")])]
+    study = Study(df, same[0], Schema.infer(df).correct(fixed))
+    study.ensemble = GraphEnsemble(same)
+    plan = study.recourse("harm > 6", target="harm < 6", over="graphs")
+    assert plan.graphs == 2 and len(plan.by_graph) == len(plan)
+    assert (plan.to_frame()[["validity", "agreement"]] == 1).all(axis=None)
+    assert "no permitted change is cheaper" in plan.explain(plan.outcomes.index[0]).lower()
+
+
+def test_a_diagnosis_over_graphs_says_which_share_blames(undecided):
+    odd = undecided.df.iloc[[0]].assign(dose=9.0, marker=18.0, harm=27.0)
+    ranking = undecided.diagnose(odd, "harm", over="graphs")
+    assert ranking.status == "found" and "2 graphs" in ranking.how()["graphs"]
+    assert "70% of the graphs" in ranking.reason("dose")
+
+
+def test_without_an_ensemble_there_is_nothing_to_go_over(chain):
+    graph, df = chain
+    for drawn in (graph, graph.cpdag()):
+        study = Study(df, drawn)
+        for ask in (
+            lambda s=study: s.effect("dose", "harm", over="graphs"),
+            lambda s=study: s.recourse([0], target="harm < 5", over="graphs"),
+            lambda s=study: s.diagnose([0], "harm", over="graphs"),
+        ):
+            with pytest.raises(GraphError, match="no ensemble.*discover"):
+                ask()
+
+
+def test_a_models_decision_does_not_rest_on_the_graph(undecided):
+    from sklearn.linear_model import LinearRegression
+
+    model = LinearRegression().fit(undecided.df[["dose"]], undecided.df["harm"])
+    with pytest.raises(ValueError, match="'over'"):
+        undecided.recourse([0], model=model, target={"below": 5}, over="graphs")
+
+
+def test_open_directions_weigh_the_same(chain):
+    """a - b says a → b under half of the weight, however many other edges are open."""
+    r = np.random.default_rng(0)
+    pairs = [(f"u{i}", f"v{i}") for i in range(12)]
+    df = pd.DataFrame(r.normal(size=(200, 24)), columns=[n for p in pairs for n in p])
+    graph = CausalGraph(list(df.columns), [(u, v, "tail", "tail") for u, v in pairs])
+    answer = Study(df, graph).effect("u0", "v0", refute=False)  # 4,096 members
+    assert "members-drawn" in [w.code for w in answer.warnings]
+    shares = answer.to_frame()["share"]
+    assert shares["no directed path"] == pytest.approx(0.5, abs=0.05)
+
+
+# -- the memo tells where edges come from -----------------------------------------------------
+
+
+def test_the_memo_tells_drawn_required_and_learned_edges_apart(chain, tmp_path):
+    graph, df = chain
+    schema = Schema.infer(df).correct(marker={"actionable": False})
+    study = Study(df, schema=schema)
+    study.discover(knowledge=Knowledge(required=[("dose", "marker")]), n_boot=10)
+    study.recourse("harm > 6", target="harm < 6", over="graphs")
+    html = study.report(tmp_path / "r.html").read_text(encoding="utf-8")
+    for text in (
+        "1 required by knowledge, 1 learned from the table",
+        "u → v, required",
+        "number: share of resamples",
+        "Edges that were not learned",
+        "agreement",
+    ):
+        assert text in html, text
+    ensemble = study.ensemble
+    study.graph = study.graph.edited(add=[("dose", "harm")])
+    study.ensemble = ensemble
+    html = study.report(tmp_path / "e.html").read_text(encoding="utf-8")
+    assert "Of 3 edges, 1 drawn by the user, 1 required by knowledge, 1 learned" in html
+    assert "u → v, drawn" in html
+    plain = Study(df, graph).report(tmp_path / "d.html").read_text(encoding="utf-8")
+    assert "Drawn by the user" in plain and "required by knowledge" not in plain
+
+
+def test_a_study_file_repeats_the_graph_that_was_used(chain, tmp_path):
+    _, df = chain
+    df.to_csv(tmp_path / "t.csv", index=False)
+    study = Study(df)
+    study.discover(n_boot=0)
+    assert "[discover]" in study.to_toml(tmp_path / "a.toml", "t.csv").read_text()
+    study.graph = study.graph.edited(add=[("dose", "harm")])
+    study.effect("dose", "harm", refute=False)
+    text = study.to_toml(tmp_path / "b.toml", "t.csv").read_text()
+    assert "[discover]" not in text and 'graph = "b.graph.json"' in text
+    again = Study.from_toml(tmp_path / "b.toml")
+    assert again.graph == study.graph and again.graph.origins == study.graph.origins

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,18 +10,15 @@ import numpy as np
 import pandas as pd
 
 from .core.errors import (
-    CausalWarning,
     DataError,
     GraphError,
-    IdentificationError,
     ParameterError,
-    QuestionError,
     did_you_mean,
-    recording,
     warn,
 )
 from .core.seeding import Seed, integer, sequence, spawn
-from .study_rows import as_plain, choose_rows, is_label, named_method, read_target
+from .study_questions import average_effect, blame, plans
+from .study_rows import as_plain
 from .tables.gate import table
 from .tables.schema import Schema
 
@@ -41,9 +37,8 @@ if TYPE_CHECKING:
     from .recourse.method import RecourseMethod
     from .recourse.recommendations import Recommendations
     from .report.memo import Memo
+    from .scm.family import ModelFamily
     from .scm.model import StructuralCausalModel
-
-MEMBERS = 20  # DAGs asked when the graph is a class
 
 
 class Study:
@@ -108,7 +103,7 @@ class Study:
         self.knowledge: Knowledge | None = None
         self.answers: list[Answer] = []
         self.source: str | None = None  # where the table lies, for the memo's study file
-        self._models: dict[tuple[CausalGraph, Schema], StructuralCausalModel] = {}
+        self._families: dict[Schema, ModelFamily] = {}
         self._graph: CausalGraph | None = None
         if graph is not None:
             self.graph = graph
@@ -179,13 +174,14 @@ class Study:
         if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 0:
             raise ParameterError("must be 0 or more", column="n_boot", value=n_boot)
         common = {"knowledge": knowledge, "schema": self.schema, **parameters}
-        graph = discover(self.df, method, random_state=self._seed("search"), **common)
+        graph = discover(self.df, method, random_state=self.seed_of("search"), **common)
         ensemble = None
         if n_boot:
-            seed = self._seed("bootstrap")
+            seed = self.seed_of("bootstrap")
             ensemble = bootstrap(
                 self.df, method, n_boot=n_boot, random_state=seed, n_jobs=n_jobs, **common
             )
+            graph = ensemble.with_confidence(graph)
         # Only now: an interrupted search leaves the study as it was.
         self.graph = graph
         self.ensemble, self.knowledge = ensemble, knowledge
@@ -233,8 +229,8 @@ class Study:
                 1 if both lie in its range, else its quartiles.
             target: ``"ATE"`` (everybody) or ``"ATT"`` (those who received T1).
             alpha: One minus the confidence level.
-            over: ``"graphs"`` asks every DAG of the class or ensemble; done anyhow where the
-                answer depends on the DAG.
+            over: ``"graphs"`` asks every DAG of the learned ensemble. The members of a class are
+                asked anyhow where the answer depends on them.
             refute: Run the refuters.
 
         Returns:
@@ -242,60 +238,23 @@ class Study:
 
         Raises:
             IdentificationError: The graph does not identify the effect; the open path is named.
+            GraphError: ``over="graphs"`` and no ensemble was learned.
         """
-        from .effects.estimate import estimate
-
-        if over not in (None, "graphs"):
-            raise ParameterError("must be None or 'graphs'", column="over", value=over)
-        modifiers = (modifiers,) if isinstance(modifiers, str) else tuple(modifiers)
-        for name in self._consequences(treatment, modifiers):
-            raise QuestionError(
-                f"is a consequence of {treatment!r} in the graph and can't modify its effect",
-                column=name,
-                advice="Leave it out of modifiers, or correct the graph.",
-            )
-        asked = {
+        options = {
             "estimator": estimator,
-            "modifiers": modifiers,
+            "modifiers": (modifiers,) if isinstance(modifiers, str) else tuple(modifiers),
             "T0": T0,
             "T1": T1,
             "target": target,
             "alpha": alpha,
         }
-        options = {**asked, "schema": self.schema, "random_state": self._seed("effect")}
-        said = {"treatment": treatment, "outcome": outcome, "refute": refute, **asked}
+        said = {"treatment": treatment, "outcome": outcome, "refute": refute, **options}
+        columns = None
         if adjust_for is not None:
             columns = [adjust_for] if isinstance(adjust_for, str) else list(adjust_for)
-            with recording() as notes:
-                after = self._consequences(treatment, columns)
-                if after:
-                    warn(
-                        "post-treatment",
-                        f"{', '.join(map(repr, after))} follow from {treatment!r} in the graph: "
-                        "adjusting for them hides part of its effect or opens other paths",
-                        after,
-                    )
-                found = estimate(
-                    self.df, columns, treatment=treatment, outcome=outcome, refute=refute, **options
-                )
-            return self._keep("effect", _with(found, notes), adjust_for=columns, **said)
-        estimand = None if over else self.identify(treatment, outcome)
-        if estimand is not None and not estimand.ambiguous:
-            if not estimand.is_identified:
-                raise IdentificationError(
-                    f"its effect on {outcome!r} is not identified: {estimand.reason}",
-                    column=treatment,
-                    advice="Measure a column that closes the path, or pass adjust_for=.",
-                )
-            return self._keep(
-                "effect", estimate(self.df, estimand, refute=refute, **options), **said
-            )
-        from .effects.over_graphs import effects_over_graphs
-
-        with recording() as notes:
-            dags = self._dags(over == "graphs")
-            found = effects_over_graphs(self.df, dags, treatment, outcome, **options)
-        return self._keep("effect", _with(found, notes), over=over, **said)
+        options |= {"schema": self.schema, "random_state": self.seed_of("effect")}
+        found = average_effect(self, treatment, outcome, columns, over, refute, options)
+        return self._keep("effect", found, adjust_for=columns, over=over, **said)
 
     # -- plans -------------------------------------------------------------------------------
 
@@ -306,7 +265,23 @@ class Study:
                 f"a causal model needs a DAG, the study's graph is a {self.graph.kind}",
                 advice="Set study.graph to one of study.graph.members(), or add knowledge.",
             )
-        return self._fitted(self.graph)
+        return self.model_of(self.graph)
+
+    def model_of(self, dag: CausalGraph) -> StructuralCausalModel:
+        """The structural causal model of any DAG on the study's columns, fitted once.
+
+        What DAGs have in common, the parents of a node, is fitted once for all of them.
+        """
+        from .scm.family import ModelFamily
+
+        if self.schema not in self._families:
+            self._families[self.schema] = ModelFamily(
+                self.df, schema=self.schema, random_state=self.seed_of("scm")
+            )
+        model = self._families[self.schema].model(dag)
+        for note in model.warnings_:  # whoever asks again is told again
+            warn(note.code, note.message, note.columns)
+        return model
 
     def recourse(
         self,
@@ -315,6 +290,7 @@ class Study:
         target: Any,
         model: Any = None,
         method: RecourseMethod | str | None = None,
+        over: str | None = None,
         **problem: Any,
     ) -> Recommendations:
         """The smallest changes that bring people across a threshold.
@@ -331,36 +307,26 @@ class Study:
             model: A fitted model whose decision is to change.
             method: How to search, an instance or a name in ``workbench.recourse``; exact where
                 the structure permits, else a search.
+            over: ``"graphs"`` asks every DAG of the learned ensemble.
             **problem: Further arguments of :class:`~workbench.recourse.RecourseProblem`.
 
         Returns:
-            One recommendation per person; where the graph is a class of DAGs, ``validity`` is the
-            share of DAGs under which it works.
-        """
-        from .recourse.over_graphs import recommend_over_graphs
-        from .recourse.problem import RecourseProblem
+            One recommendation per person. Over an ensemble or a class of DAGs it is the one that
+            works in most of them: ``validity`` is their share of the weight, ``agreement`` the
+            share of those that recommend the same, and ``by_graph`` has each one's own answer.
 
-        people = choose_rows(self.df, rows)
-        method = named_method(method, "recourse")
-        common = {"schema": self.schema.select(self._variables()), "data": self.df, **problem}
-        with recording() as notes:
-            if model is not None:
-                problems = [(RecourseProblem(model, target=target, **common), 1.0)]
-                said = {"model": type(model).__name__, "target": target}
-            else:
-                outcome, side = read_target(target, self.df)
-                common["schema"] = self.schema
-                problems = [
-                    (RecourseProblem.in_world(self._fitted(dag), outcome, **side, **common), weight)
-                    for dag, weight in self._dags()
-                ]
-                said = {"target": str(target)}
-            found = _with(recommend_over_graphs(problems, people, method), notes)
+        Raises:
+            GraphError: ``over="graphs"`` and no ensemble was learned.
+        """
+        found = plans(self, rows, target, model, method, over, problem)
+        said: dict[str, Any] = {"target": str(target)}
+        if model is not None:
+            said = {"model": type(model).__name__, "target": target}
         if isinstance(rows, str):
             said["rows"] = rows
         elif not isinstance(rows, pd.DataFrame):
             said["rows"] = as_plain(rows)
-        return self._keep("recourse", found, **said)
+        return self._keep("recourse", found, over=over, **said)
 
     # -- diagnosis ---------------------------------------------------------------------------
 
@@ -370,6 +336,7 @@ class Study:
         target: str,
         *,
         method: Diagnoser | str | None = None,
+        over: str | None = None,
     ) -> Ranking:
         """Which columns are to blame for an unusual value of ``target``.
 
@@ -379,34 +346,17 @@ class Study:
             target: The column that is unusual.
             method: A diagnosis method, an instance or a name in ``workbench.diagnosis``;
                 counterfactual attribution by default.
+            over: ``"graphs"`` asks every DAG of the learned ensemble.
 
         Returns:
-            A ranking; where the graph is a class of DAGs, over all of them.
-        """
-        from .diagnosis.counterfactual_attribution import CounterfactualAttribution
-        from .diagnosis.incident import Incident
-        from .diagnosis.over_graphs import rank_over_graphs
-        from .diagnosis.system import System
+            A ranking; over an ensemble or a class of DAGs with the share that agrees.
 
-        if isinstance(window, pd.DataFrame):
-            odd, usual = window, self.df
-        else:
-            labels = [window] if is_label(window, self.df) else window
-            odd = choose_rows(self.df, labels)
-            usual = self.df.drop(index=odd.index)
-        method = named_method(method, "diagnosis")
-        method = method or CounterfactualAttribution(random_state=self._seed("diagnose"))
-        incident = Incident(odd, target)
-        nodes = [n for n in self.graph.observed if n in usual.columns]
-        rankings = []
-        with recording() as notes:
-            for dag, weight in self._dags():
-                system = System(dag, usual[nodes], schema=self.schema.select(nodes))
-                solver = type(method)(**method.get_params(deep=False)).fit(system)
-                rankings.append((solver.rank(incident), weight))
-            found = _with(rank_over_graphs(rankings), notes)
+        Raises:
+            GraphError: ``over="graphs"`` and no ensemble was learned.
+        """
+        found = blame(self, window, target, method, over)
         said = {} if isinstance(window, pd.DataFrame) else {"rows": as_plain(window)}
-        return self._keep("diagnose", found, target=target, **said)
+        return self._keep("diagnose", found, target=target, over=over, **said)
 
     # -- report ------------------------------------------------------------------------------
 
@@ -464,54 +414,15 @@ class Study:
         self.answers.append(Answer(kind, result, said))
         return result
 
-    def _seed(self, kind: str) -> int:
+    def seed_of(self, kind: str) -> int:
         """One seed per kind of question, whatever was asked before."""
-        kinds = ("search", "bootstrap", "effect", "scm", "diagnose")
+        kinds = ("search", "bootstrap", "effect", "scm", "diagnose", "members")
         return integer(spawn(self.random_state, len(kinds))[kinds.index(kind)])
-
-    def _consequences(self, treatment: str, columns: Iterable[str]) -> list[str]:
-        """The columns that follow from the treatment in the graph, if there is one."""
-        if not self.has_graph or treatment not in self.graph:
-            return []
-        after = self.graph.descendants(treatment)
-        return [name for name in columns if name in after]
-
-    def _variables(self) -> list[str]:
-        return [n for n in self.schema.variables if n in self.df.columns]
-
-    def _dags(self, over_ensemble: bool = False) -> list[tuple[CausalGraph, float]]:
-        """The DAGs to ask, with weights that sum to one: never one silently for a class."""
-        if over_ensemble and self.ensemble is not None:
-            return self.ensemble.members()
-        found = self.graph.members(limit=MEMBERS + 1)
-        if len(found) > MEMBERS:
-            warn(
-                "members-cut",
-                f"the graph stands for more than {MEMBERS} DAGs; the first {MEMBERS} were asked",
-            )
-            found = found[:MEMBERS]
-        return [(dag, 1 / len(found)) for dag in found]
-
-    def _fitted(self, dag: CausalGraph) -> StructuralCausalModel:
-        key = dag, self.schema
-        if key not in self._models:
-            from .scm.model import StructuralCausalModel
-
-            model = StructuralCausalModel(dag, schema=self.schema, random_state=self._seed("scm"))
-            self._models[key] = model.fit(self.df)
-        for note in self._models[key].warnings_:  # whoever asks again is told again
-            warn(note.code, note.message, note.columns)
-        return self._models[key]
 
     def __repr__(self) -> str:
         graph = repr(self._graph) if self.has_graph else "no graph yet"
         rows, columns = self.df.shape
         return f"Study({rows:,} rows, {columns} columns; {graph}; {len(self.answers)} answers)"
-
-
-def _with(result: Any, notes: Sequence[CausalWarning]) -> Any:
-    """The result with everything attached that was noticed on the way."""
-    return replace(result, warnings=tuple(dict.fromkeys((*result.warnings, *notes))))
 
 
 class Answer:

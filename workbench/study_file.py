@@ -100,9 +100,10 @@ def write(study: Study, path: str | Path, table: str | Path, force: bool = False
 
 
 def to_text(study: Study, table: str, beside: Path | None = None) -> str:
-    """The study file as text. A graph that was not learned is written ``beside`` it."""
+    """The study file as text. A graph that no search gave as it is is written ``beside`` it."""
     lines = [f"table = {_toml(table)}", f"random_state = {_toml(study.random_state)}"]
-    learned = any(a.kind == "discover" for a in study.answers)
+    found = [a.result for a in study.answers if a.kind == "discover"]
+    learned = bool(found) and study.has_graph and found[-1] == study.graph
     if study.has_graph and not learned:
         from .graph.files import write_graph
 
@@ -115,6 +116,8 @@ def to_text(study: Study, table: str, beside: Path | None = None) -> str:
         known = {k: getattr(study.knowledge, k) for k in _KNOWLEDGE}
         lines += ["", "[knowledge]", *(f"{k} = {_toml(v)}" for k, v in known.items() if v)]
     for answer in study.answers:
+        if answer.kind == "discover" and not (learned and answer.result is found[-1]):
+            continue  # the graph in use is another one, and written above
         given = {k: v for k, v in answer.asked.items() if v not in ((), [], None)}
         asked = {k: v for k, v in given.items() if _is_plain(v)}
         lines += ["", "[discover]" if answer.kind == "discover" else f"[[{answer.kind}]]"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections import Counter
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from .core.results import number
 from .effects.over_graphs import EffectsOverGraphs
 from .report.memo import Card, Memo, Section
 from .study_file import to_text
+from .tables.gate import count
 
 if TYPE_CHECKING:
     from .effects.effect_estimate import EffectEstimate
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("workbench", "numpy", "pandas", "scikit-learn", "torch", "econml", "dowhy")
 _MOST_PEOPLE = 3
+_ARROWS = {
+    ("tail", "arrow"): "→",
+    ("arrow", "tail"): "←",
+    ("tail", "tail"): "—",
+    ("arrow", "arrow"): "↔",
+    ("circle", "arrow"): "∘→",
+    ("arrow", "circle"): "←∘",
+    ("circle", "tail"): "∘—",
+    ("tail", "circle"): "—∘",
+    ("circle", "circle"): "∘—∘",
+}
 
 
 def compose(study: Study, title: str | None = None) -> Memo:
@@ -66,24 +79,17 @@ def _data(study: Study) -> Section:
 
 def _graph(study: Study) -> Section:
     graph, ensemble = study.graph, study.ensemble
-    learned = any(a.kind == "discover" for a in study.answers)
-    lead = "Learned from the table" if learned else "Drawn by the user"
-    weights = None
+    lead = _whence(graph)
     if ensemble is not None:
         lead += (
             f"; the number on a line is the share of {ensemble.info['n_boot']} resamples in which "
             "the two are joined, in either direction"
         )
-        weights = {
-            (u, v): ensemble.edge_confidence(u, v, "any")
-            for u, v, *_ in graph.edges
-            if u in ensemble.nodes and v in ensemble.nodes
-        }
     size = (6.4, min(2.2 + 0.42 * len(graph.nodes), 9))
     cards = [
         Card(
             f"The graph ({_kind(graph)})",
-            draw=lambda ax: graph.plot(ax=ax, weights=weights),
+            draw=lambda ax: graph.plot(ax=ax),
             size=size,
             sentence=str(graph.info.get("explanation", "")),
             how=_made(graph),
@@ -92,7 +98,15 @@ def _graph(study: Study) -> Section:
     if ensemble is not None:
         arrows = {"->": "u → v", "<-": "v → u", "--": "u — v", "<->": "u ↔ v"}
         table = ensemble.to_frame().rename(columns=arrows)
+        pairs = zip(table["u"], table["v"], strict=True)
+        table.insert(2, "in the graph", [_said(graph, u, v) for u, v in pairs])
         cards.append(Card.of("How stable its edges are", ensemble, table=table, rows=15, how={}))
+    given = [(u, v) for u, v, *m in graph.edges if graph.origin(u, v, *m).source != "learned"]
+    if graph.origins and given:
+        given = list(dict.fromkeys(given))
+        table = pd.DataFrame(given, columns=["u", "v"])
+        table["in the graph"] = [_said(graph, u, v) for u, v in given]
+        cards.append(Card("Edges that were not learned", table=table, rows=30))
     falsification = study.latest("falsify")
     drawn = falsification.plot if falsification.tested > 4 else None
     cards.append(
@@ -103,6 +117,31 @@ def _graph(study: Study) -> Section:
         "No table can confirm that."
     )
     return Section("The graph", f"{lead}. {assumed}", tuple(cards))
+
+
+def _whence(graph: CausalGraph) -> str:
+    """Where the edges come from, in words."""
+    counts = Counter(graph.origin(*edge).source for edge in graph.edges)
+    if not graph.edges and "method" in graph.info or set(counts) == {"learned"}:
+        return "Learned from the table"
+    if set(counts) <= {"drawn"}:
+        return "Drawn by the user"
+    words = {
+        "drawn": "drawn by the user",
+        "required": "required by knowledge",
+        "learned": "learned from the table",
+    }
+    parts = [f"{counts[s]} {w}" for s, w in words.items() if counts[s]]
+    return f"Of {count(len(graph.edges), 'edge')}, {', '.join(parts)}"
+
+
+def _said(graph: CausalGraph, u: str, v: str) -> str:
+    """What the graph has between two columns, and where that comes from."""
+    if u not in graph or v not in graph:
+        return ""
+    return "; ".join(
+        f"u {_ARROWS[a, b]} v, {graph.origin(u, v, a, b).source}" for a, b in graph.marks(u, v)
+    )
 
 
 def _made(graph: CausalGraph) -> dict[str, str]:
@@ -155,8 +194,18 @@ def _conditions(heading: str, result: EffectEstimate) -> list[Card]:
 
 def _recourse(answer: Answer, study: Study) -> list[Card]:
     result: Recommendations = answer.result
-    cards = [Card.of(f"Plans: {result.target}", result, rows=8)]
     found = result.outcomes.index[(result.status == "found").to_numpy()]
+    many = result.by_graph is not None and len(found)
+    cards = [
+        Card.of(
+            f"Plans: {result.target}"
+            + (f", under {count(result.graphs, 'graph')}" if many else ""),
+            result,
+            rows=8,
+            draw=result.plot_graphs if many else None,
+            size=(6.4, 1.4 + 0.3 * min(len(found), 15)),
+        )
+    ]
     for label in found[:_MOST_PEOPLE]:
         rows = int((result.changes()["person"] == label).sum())
         cards.append(

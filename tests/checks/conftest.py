@@ -13,7 +13,7 @@ from workbench.checks.odd_inputs import EDGES, EFFECT, TOLERANCE, clean_table
 from workbench.core.errors import CausalWarning
 from workbench.diagnosis import CounterfactualAttribution, Incident, System
 from workbench.recourse import RecourseProblem
-from workbench.recourse.over_graphs import recommend_over_graphs
+from workbench.recourse.over_graphs import recommend
 
 ROLES = "baty"
 # The default search asks for strong evidence: with 300 rows b -> t hides behind y, since b and t
@@ -43,7 +43,7 @@ def ask_recourse(case, df):
     model = StructuralCausalModel(graph_of(case)).fit(df, progress=False)
     problem = RecourseProblem.in_world(model, outcome, above=TARGET, data=df)
     people = df.iloc[list(PEOPLE)]
-    found = recommend_over_graphs([(problem, 1.0)], people)
+    found = recommend(problem, people)
     status = found.status.to_numpy()
     right = np.isin(status, ["found", "already accepted"]).all()
     after = found.outcomes["score_after"].to_numpy()

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 import workbench.graph.discovery as discovery
-from workbench import CausalWarning, Feature, Knowledge, Schema, discover, load, save
+from workbench import CausalWarning, Feature, Knowledge, Schema, discover, load, read_graph, save
 from workbench.core.errors import DataError, ParameterError, QuestionError
+from workbench.graph import bootstrap
 
 N = 300
 
@@ -205,3 +206,19 @@ def test_diabetes_with_tiers_is_sensible_and_fast():
     assert time.process_time() - start < 2
     assert not knowledge.violations(graph)
     assert not graph.children("target") and {"bmi", "s5"} <= set(graph.parents("target"))
+
+
+@pytest.mark.filterwarnings("ignore::workbench.CausalWarning")
+def test_what_comes_back_on_real_proteins_is_in_the_textbook(real_data):
+    """853 cells of Sachs et al. (2005): six stable pairs, all of them in the 20-edge graph."""
+    folder = real_data / "sachs"
+    if not folder.is_dir():
+        pytest.skip("WORKBENCH_DATA has no sachs/")
+    cells = np.log2(pd.read_csv(folder / "sachs_observational.csv.gz"))
+    textbook = read_graph(folder / "consensus_graph.tetrad.txt")
+    shares = bootstrap(cells, n_boot=20).confidence()
+    stable = shares[shares["any"] >= 0.8]
+    assert len(stable) == 6
+    pairs = zip(stable["u"], stable["v"], strict=True)
+    assert all(frozenset(pair) in textbook.skeleton() for pair in pairs)
+    assert shares["any"].iloc[6] < 0.5

@@ -229,3 +229,49 @@ def test_labels_fit_into_their_boxes():
         drawn = text.get_window_extent(renderer).transformed(ax.transData.inverted())
         assert abs(drawn.width) < box.width - 6
     plt.close(ax.figure)
+
+
+# -- where edges come from --------------------------------------------------------------------
+
+
+def lines_of(text, tag="path"):
+    return ET.fromstring(text).findall(f"{SVG}{tag}")
+
+
+def words_of(text):
+    return [t.text for t in ET.fromstring(text).findall(f"{SVG}text")]
+
+
+def test_a_graph_of_one_origin_looks_the_same_whatever_it_is():
+    edges = [("a", "b"), ("b", "c")]
+    drawn = CausalGraph(["a", "b", "c"], edges)
+    learned = drawn.with_origins(dict.fromkeys(edges, "learned"))
+    assert svg(drawn) == svg(learned)
+
+
+def test_drawn_required_and_learned_edges_have_lines_of_their_own():
+    graph = CausalGraph(
+        ["a", "b", "c", "d"],
+        [("a", "b"), ("b", "c"), ("c", "d")],
+        origins={("a", "b"): ("learned", 0.25), ("b", "c"): "required"},
+    )
+    text = svg(graph)
+    lines = lines_of(text)
+    assert len(lines) == 4  # the drawn edge is a double line
+    assert sum(line.get("stroke-dasharray") is not None for line in lines) == 1
+    words = words_of(text)
+    assert words[0] == "0.25"  # the number on the line
+    assert words[1:4] == ["drawn", "required by knowledge", "learned"]
+    assert words[4].startswith("number: share of resamples")
+    root = ET.fromstring(text)
+    height = float(root.get("viewBox").split()[3])
+    assert all(0 < float(t.get("y")) < height for t in root.iter(f"{SVG}text"))
+    axes = plot(graph)
+    assert {"drawn", "required by knowledge", "learned"} <= {t.get_text() for t in axes.texts}
+
+
+def test_numbers_that_the_caller_gives_replace_the_confidence():
+    graph = CausalGraph(["a", "b"], [("a", "b")], origins={("a", "b"): ("learned", 0.25)})
+    assert words_of(svg(graph))[0] == "0.25"
+    assert words_of(svg(graph, weights={("a", "b"): 0.5})) == ["0.5"]
+    assert words_of(svg(graph, weights={})) == []

@@ -105,7 +105,7 @@ def test_members_split_the_weight_of_their_class():
 
 def test_members_that_do_not_fit_are_said():
     line = graph(("a", "b", "tail", "tail"), ("b", "c", "tail", "tail"))
-    with pytest.warns(CausalWarning, match="members-cut"):
+    with pytest.warns(CausalWarning, match="members-drawn"):
         found = GraphEnsemble([line]).members(limit=2)
     assert len(found) == 2 and sum(w for _, w in found) == pytest.approx(1)
 

@@ -8,7 +8,13 @@ import pytest
 
 from workbench.core.errors import GraphError
 from workbench.graph import CausalGraph
-from workbench.graph.equivalence import PartialOrientation, extension, is_cpdag, members
+from workbench.graph.equivalence import (
+    PartialOrientation,
+    extension,
+    is_cpdag,
+    members,
+    sample_members,
+)
 
 
 def all_dags(size):
@@ -138,3 +144,49 @@ def test_a_thousand_nodes_are_no_burden():
     assert graph.to_dag().cpdag() == graph
     assert len(graph.members(limit=5)) == 5
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("n", [3, 250])
+def test_members_are_drawn_evenly(n):
+    """Of k paths a - b - c each has three orientations, one for every root: a third each."""
+    paths = [(f"a{i}", f"b{i}", f"c{i}") for i in range(6)]
+    edges = [(u, v, "tail", "tail") for a, b, c in paths for u, v in ((a, b), (b, c))]
+    graph = CausalGraph([n for p in paths for n in p], edges)  # 729 members
+    draws = 600 // n
+    roots = {"a": 0.0, "b": 0.0, "c": 0.0}
+    for seed in range(draws):
+        drawn, whole = sample_members(graph, n, seed)
+        assert not whole and sum(drawn.values()) == pytest.approx(1) and len(drawn) <= n
+        for dag, weight in drawn.items():
+            for path in paths:
+                root = next(v for v in path if not dag.parents(v))
+                roots[root[0]] += weight / draws / len(paths)
+    assert all(abs(share - 1 / 3) < 0.04 for share in roots.values()), roots
+
+
+def test_members_of_a_part_that_is_too_large_to_list_are_weighted():
+    """A path of n nodes has n members, one per root; a star with m leaves m + 1; a clique m!."""
+    names = [f"v{i}" for i in range(7)]
+    edges = [(u, v, "tail", "tail") for u, v in combinations(names, 2)]
+    clique = CausalGraph(names, edges)  # 5,040 members
+    drawn, whole = sample_members(clique, 400)
+    first = {n: sum(w for dag, w in drawn.items() if not dag.parents(n)) for n in names}
+    assert not whole and all(dag.cpdag() == clique.cpdag() for dag in drawn)
+    assert all(abs(share - 1 / 7) < 0.08 for share in first.values()), first
+
+
+def test_a_small_class_is_given_whole():
+    path = CausalGraph(list("abc"), [("a", "b", "tail", "tail"), ("b", "c", "tail", "tail")])
+    assert sample_members(path, 3) == (dict.fromkeys(path.members(), 1 / 3), True)
+    drawn = [sample_members(path, 1, seed)[0] for seed in range(40)]
+    assert {dag for found in drawn for dag in found} == set(path.members())
+
+
+def test_drawn_members_are_members():
+    for dag in list(all_dags(4))[::9]:
+        graph = dag.cpdag()
+        every = members(graph, 1000)
+        if len(every) < 3:
+            continue
+        found = {m for seed in range(30) for m in sample_members(graph, 2, seed)[0]}
+        assert found <= set(every)

@@ -213,6 +213,28 @@ def unrecorded() -> Iterator[None]:
         _recorders.reset(token)
 
 
+def merged(notes: Iterable[CausalWarning]) -> tuple[CausalWarning, ...]:
+    """The notes without repeats; those that say the same of different columns become one.
+
+    Example:
+        >>> notes = [CausalWarning("few-rows", f"{c!r} has few rows", [c]) for c in "ab"]
+        >>> [note.message for note in merged(notes)]
+        ["'a', 'b' has few rows"]
+    """
+    groups: dict[tuple[str, str], list[CausalWarning]] = {}
+    for note in dict.fromkeys(notes):
+        names = [repr(c) for c in note.columns]
+        alike = len(names) == 1 and note.message.count(names[0]) == 1
+        said = note.message.replace(names[0], "\0") if alike else note.message
+        groups.setdefault((note.code, said), []).append(note)
+    out = []
+    for (code, said), alike in groups.items():
+        columns = list(dict.fromkeys(c for note in alike for c in note.columns))
+        text = said.replace("\0", ", ".join(map(repr, columns)))
+        out.append(CausalWarning(code, text, columns))
+    return tuple(out)
+
+
 def _show(warning: CausalWarning) -> None:
     # Point at the caller's line, not at ours.
     package = str(Path(__file__).parent.parent)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GraphError, did_you_mean
 from ..core.saving import saveable
+from .legal import infer_kind, refuse_cycles, refuse_marks
+from .origins import DRAWN, Origin, carried, check_origins
 from .parts import KINDS, Edge, Kind, Mark, check_edges, check_latent, check_nodes
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class CausalGraph:
     short for u → v.
 
     Two graphs are equal when they have the same nodes, edges, latent nodes and kind; the order of
-    nodes and the diagnostics in ``info`` do not count.
+    nodes, the diagnostics in ``info`` and where edges come from do not count.
 
     Args:
         nodes: Names, without duplicates. The order is kept for display.
@@ -37,6 +39,8 @@ class CausalGraph:
             by knowledge), ``"admg"`` (with ↔) or ``"pag"`` (with circles). Inferred from the marks
             when left out; a graph with undirected edges is a CPDAG only if it is one exactly.
         info: Diagnostics of whoever made the graph.
+        origins: Edge -> :class:`~workbench.graph.origins.Origin`: ``"required"`` by knowledge or
+            ``"learned"``, with its confidence. Edges without one are ``"drawn"``.
 
     Raises:
         GraphError: Unknown or repeated nodes, marks that the kind doesn't allow, a directed cycle
@@ -58,6 +62,7 @@ class CausalGraph:
     latent: frozenset[str]
     kind: Kind
     info: Mapping[str, Any]
+    origins: Mapping[Edge, Origin]
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class CausalGraph:
         latent: Iterable[str] = (),
         kind: Kind | None = None,
         info: Mapping[str, Any] | None = None,
+        origins: Mapping[Sequence[str], Any] | None = None,
     ):
         fill = self.__dict__.__setitem__
         fill("nodes", check_nodes(nodes))
@@ -75,9 +81,10 @@ class CausalGraph:
         fill("info", MappingProxyType(dict(info or {})))
         if kind is not None and kind not in KINDS:
             raise GraphError(f"kind must be one of {', '.join(KINDS)}", value=kind)
-        self._refuse_cycles()
-        fill("kind", kind or self._infer_kind())
-        self._refuse_marks()
+        refuse_cycles(self)
+        fill("kind", kind or infer_kind(self))
+        refuse_marks(self)
+        fill("origins", MappingProxyType(check_origins(origins or {}, self.edges)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("a CausalGraph is immutable; make a new one")
@@ -162,6 +169,21 @@ class CausalGraph:
         """Whether u → v is in the graph."""
         self.require(u, v)
         return v in self._adjacency["children"][u]
+
+    def origin(self, u: str, v: str, *marks: Mark) -> Origin:
+        """Where the edge between two nodes comes from; say its marks where there are two.
+
+        Example:
+            >>> g = CausalGraph(["a", "b", "c"], [("a", "b"), ("b", "c")],
+            ...                 origins={("a", "b"): ("learned", 0.9)})
+            >>> g.origin("a", "b").source, g.origin("c", "b").source
+            ('learned', 'drawn')
+        """
+        between = {m: (u, v, *m) for m in self.marks(u, v)}
+        edge = between.get(marks) if marks else next(iter(between.values()), None)
+        if edge is None:
+            raise GraphError(f"has no such edge to {v!r}", column=u)
+        return self.origins.get(edge) or self.origins.get((v, u, *edge[:1:-1])) or DRAWN
 
     @property
     def observed(self) -> tuple[str, ...]:
@@ -252,19 +274,19 @@ class CausalGraph:
         """The Markov equivalence class of this DAG."""
         from .equivalence import cpdag
 
-        return cpdag(self)
+        return carried(self, cpdag(self))
 
     def members(self, limit: int = 100) -> list[CausalGraph]:
         """DAGs of the class, in a fixed order, at most ``limit`` of them; a DAG is its own."""
         from .equivalence import members
 
-        return members(self, limit)
+        return [carried(self, dag) for dag in members(self, limit)]
 
     def to_dag(self) -> CausalGraph:
         """One consistent DAG of the class: for drawing and simulation, never to stand for it."""
         from .equivalence import extension
 
-        return extension(self)
+        return carried(self, extension(self))
 
     # -- new graphs ------------------------------------------------------------------------
 
@@ -277,11 +299,43 @@ class CausalGraph:
         return self._informed({})
 
     def _informed(self, info: Mapping[str, Any]) -> CausalGraph:
+        return self._with("info", dict(info))
+
+    def with_origins(self, origins: Mapping[Sequence[str], Any]) -> CausalGraph:
+        """The same graph with other origins of its edges; those left out are drawn."""
+        return self._with("origins", check_origins(origins, self.edges))
+
+    def _with(self, name: str, content: dict) -> CausalGraph:
         # What was checked once, and what was derived from it, holds for the copy as well.
         out = object.__new__(type(self))
         out.__dict__.update(self.__dict__)
-        out.__dict__["info"] = MappingProxyType(dict(info))
+        out.__dict__[name] = MappingProxyType(content)
         return out
+
+    def edited(
+        self,
+        add: Iterable[Sequence[str]] = (),
+        remove: Iterable[tuple[str, str]] = (),
+    ) -> CausalGraph:
+        """The graph with edges taken out, and others drawn in; the rest keeps its origins.
+
+        Args:
+            add: Edges as in the constructor; they count as drawn.
+            remove: Pairs of nodes: every edge between them goes.
+
+        Example:
+            >>> g = CausalGraph(["a", "b"], [("a", "b")])
+            >>> g.edited(add=[("b", "a")], remove=[("a", "b")]).edges
+            (('b', 'a', 'tail', 'arrow'),)
+        """
+        gone = set()
+        for u, v in remove:
+            if not self.marks(u, v):
+                raise GraphError(f"has no edge to {v!r}", column=u)
+            gone |= {(u, v), (v, u)}
+        kept = [e for e in self.edges if e[:2] not in gone]
+        out = CausalGraph(self.nodes, [*kept, *add], latent=self.latent, info=self.info)
+        return out.with_origins({e: o for e, o in self.origins.items() if e[:2] not in gone})
 
     def subgraph(self, nodes: Iterable[str]) -> CausalGraph:
         """The graph on some nodes and the edges between them (nothing is marginalised)."""
@@ -289,12 +343,13 @@ class CausalGraph:
         if keep:
             self.require(*keep)
         kind = self.kind if self.kind not in ("cpdag", "mpdag") else None
-        return CausalGraph(
+        out = CausalGraph(
             [n for n in self.nodes if n in keep],
             [e for e in self.edges if e[0] in keep and e[1] in keep],
             latent=self.latent & keep,
             kind=kind,
         )
+        return carried(self, out)
 
     def rename(self, names: Mapping[str, str]) -> CausalGraph:
         """The same graph with other names."""
@@ -305,6 +360,7 @@ class CausalGraph:
             nodes=[new[n] for n in self.nodes],
             edges=[(new[u], new[v], a, b) for u, v, a, b in self.edges],
             latent=[new[n] for n in self.latent],
+            origins={(new[u], new[v], *marks): o for (u, v, *marks), o in self.origins.items()},
         )
 
     def _copy(self, **changes: Any) -> CausalGraph:
@@ -314,6 +370,7 @@ class CausalGraph:
             "latent": self.latent,
             "kind": self.kind,
             "info": self.info,
+            "origins": self.origins,
         }
         return CausalGraph(**{**parts, **changes})
 
@@ -411,71 +468,12 @@ class CausalGraph:
             "latent": sorted(self.latent),
             "kind": self.kind,
             "info": dict(self.info),
+            "origins": {edge: tuple(origin) for edge, origin in self.origins.items()},
         }
 
     @classmethod
     def _from_state(cls, state: dict[str, Any]) -> CausalGraph:
         return cls(**state)
-
-    # -- checks ----------------------------------------------------------------------------
-
-    def _refuse_cycles(self) -> None:
-        if len(self._topological) == len(self.nodes):
-            return
-        # Walk backwards among the nodes that could not be ordered until one repeats.
-        stuck = set(self.nodes).difference(self._topological)
-        node = next(n for n in self.nodes if n in stuck)
-        path: dict[str, None] = {}
-        while node not in path:
-            path[node] = None
-            node = next(p for p in self._adjacency["parents"][node] if p in stuck)
-        walk = list(path)
-        cycle = walk[walk.index(node) :][::-1]
-        start = min(range(len(cycle)), key=lambda i: self._position[cycle[i]])
-        cycle = cycle[start:] + cycle[:start]
-        text = " -> ".join([*cycle[:10], *(["..."] if len(cycle) > 10 else []), cycle[0]])
-        raise GraphError(
-            f"the graph has a directed cycle: {text}",
-            column=cycle[0],
-            advice="Remove or reverse one of these edges.",
-        )
-
-    def _infer_kind(self) -> Kind:
-        marks = {frozenset((a, b)) for *_, a, b in self.edges}
-        if any("circle" in m for m in marks):
-            return "pag"
-        if frozenset(["tail"]) in marks:
-            if frozenset(["arrow"]) in marks:
-                return "pag"  # undirected beside bidirected: selection, legal only in a MAG or PAG
-            from .equivalence import is_cpdag
-
-            return "cpdag" if is_cpdag(self) else "mpdag"
-        return "admg" if frozenset(["arrow"]) in marks else "dag"
-
-    def _refuse_marks(self) -> None:
-        directed, both, undirected = ("tail", "arrow"), ("arrow", "arrow"), ("tail", "tail")
-        allowed = {
-            "dag": {directed},
-            "cpdag": {directed, undirected},
-            "mpdag": {directed, undirected},
-            "admg": {directed, both},
-        }.get(self.kind)
-        seen: set[tuple[str, str]] = set()
-        for u, v, mark_u, mark_v in self.edges:
-            if allowed is not None and (mark_u, mark_v) not in allowed:
-                raise GraphError(
-                    f"the edge to {v!r} with marks {mark_u}, {mark_v} is not allowed "
-                    f"in a graph of kind {self.kind!r}",
-                    column=u,
-                )
-            pair = (u, v) if u < v else (v, u)
-            if pair in seen and not {m for m in self._marks[u, v]} <= {
-                directed,
-                directed[::-1],
-                both,
-            }:
-                raise GraphError(f"has two edges to {v!r} that contradict each other", column=u)
-            seen.add(pair)
 
 
 def _rebuild(state: dict[str, Any]) -> CausalGraph:

@@ -1,7 +1,9 @@
 """Pictures of graphs: SVG text for notebooks and reports, matplotlib for papers.
 
 Both draw the same shapes from :mod:`.layout`: arrowheads end on the border of their node, latent
-nodes are dashed, ↔ is a dashed vermilion curve, circles are small open circles.
+nodes are dashed, ↔ is a dashed vermilion curve, circles are small open circles. Where some edges
+were learned and others were not, drawn ones are double lines, required ones long dashes, and a
+legend says so.
 """
 
 from __future__ import annotations
@@ -11,21 +13,34 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GraphError, ParameterError
 from ..core.results import number
 from .causal_graph import CausalGraph
+from .edge_style import (
+    LINE,
+    MARGIN,
+    SAMPLE,
+    SIZE,
+    STEP,
+    Style,
+    is_mixed,
+    legend,
+    legend_size,
+    style,
+)
 from .layout import FONT, layout, text_width
 from .routing import Box, Curve, Layout, Point, bezier
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAPER, INK, FILL, LINE, HIDDEN = "#ffffff", "#1f1f1f", "#f3efe6", "#4a4a4a", "#c2410c"
+PAPER, INK, FILL = "#ffffff", "#1f1f1f", "#f3efe6"
 _LOW, _HIGH = (255, 247, 222), (178, 74, 10)  # for values in highlight: light to dark orange
 _HEAD, _HALF, _RADIUS = 8.0, 3.4, 3.2
 _COLOR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})|[a-zA-Z]{3,30}")
+_CORE = 0.45  # of a double line's width is light
 _MAX_WIDTH = 720
 _MAX_NODES, _MAX_EDGES = 250, 900  # more than that is a hairball on any screen
 
@@ -40,9 +55,7 @@ class _Shapes:
     line: tuple[Point, ...]
     heads: tuple[tuple[Point, ...], ...]
     circles: tuple[Point, ...]
-    color: str
-    width: float
-    dashed: bool
+    style: Style
     label: tuple[str, Point] | None
 
 
@@ -56,7 +69,8 @@ def svg(
 
     Args:
         graph: The graph.
-        weights: (u, v) -> confidence: drawn as the width and the label of the edge.
+        weights: (u, v) -> confidence: drawn as the width and the label of the edge. Left out, it
+            is the confidence that learned edges carry (``graph.origins``).
         highlight: Node -> colour (a name or ``#rrggbb``) or a number (darker is more).
 
     Example:
@@ -65,13 +79,14 @@ def svg(
     """
     if len(graph.nodes) > _MAX_NODES or len(graph.edges) > _MAX_EDGES:
         return _too_large(graph)
-    placed = layout(graph)
+    placed, rows = layout(graph), legend(graph, _is_numbered(graph, weights))
     fills = _fills(graph, highlight)
-    width = min(_MAX_WIDTH, round(placed.width))
-    height = round(placed.height * width / placed.width)
+    full, tall = _with_legend(placed, rows)
+    width = min(_MAX_WIDTH, round(full))
+    height = round(tall * width / full)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {placed.width:.1f} {placed.height:.1f}" role="img" '
+        f'viewBox="0 0 {full:.1f} {tall:.1f}" role="img" '
         f'font-family="Helvetica, Arial, sans-serif" text-anchor="middle">',
         f"<title>{_safe(_describe(graph))}</title>",
         f'<rect width="100%" height="100%" rx="6" fill="{PAPER}"/>',
@@ -83,7 +98,10 @@ def svg(
             labels.append(_svg_label(*shapes.label))
     for node, box in placed.boxes.items():
         out += _svg_node(node, box, fills.get(node, FILL), node in graph.latent)
-    return "\n".join([*out, *labels, "</svg>"])
+    out += labels
+    for i, (pen, words) in enumerate(rows):
+        out += _svg_row(pen, words, placed.height + MARGIN / 2 + STEP * i)
+    return "\n".join([*out, "</svg>"])
 
 
 def plot(
@@ -98,46 +116,40 @@ def plot(
     Args:
         graph: The graph.
         ax: Where to draw; a new figure of fitting size if left out.
-        weights: (u, v) -> confidence: drawn as the width and the label of the edge.
+        weights: As for :func:`svg`.
         highlight: Node -> colour (a name or ``#rrggbb``) or a number (darker is more).
     """
     from matplotlib import pyplot as plt
     from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
     from matplotlib.path import Path
 
-    placed = layout(graph)
+    placed, rows = layout(graph), legend(graph, _is_numbered(graph, weights))
     fills = _fills(graph, highlight)
+    full, tall = _with_legend(placed, rows)
     if ax is None:
-        shrink = min(1.0, 14 * 72 / placed.width, 14 * 72 / placed.height)
-        size = (placed.width * shrink / 72, placed.height * shrink / 72)
+        shrink = min(1.0, 14 * 72 / full, 14 * 72 / tall)
+        size = (full * shrink / 72, tall * shrink / 72)
         ax = plt.figure(figsize=size).add_axes((0, 0, 1, 1))
-    ax.set_xlim(0, placed.width)
-    ax.set_ylim(placed.height, 0)
+    ax.set_xlim(0, full)
+    ax.set_ylim(tall, 0)
     ax.set_aspect("equal")
     ax.axis("off")
     box = ax.get_window_extent()
-    scale = min(box.width / placed.width, box.height / placed.height) * 72 / ax.figure.dpi
+    scale = min(box.width / full, box.height / tall) * 72 / ax.figure.dpi
     for shapes in _edges(placed, weights, graph):
-        codes = [Path.MOVETO] + [Path.CURVE4] * (len(shapes.line) - 1)
-        ax.add_patch(
-            PathPatch(
-                Path(shapes.line, codes),
-                fill=False,
-                edgecolor=shapes.color,
-                linewidth=shapes.width * scale,
-                linestyle=(0, (4, 2.5)) if shapes.dashed else "-",
-                zorder=2,
-            )
-        )
+        path = Path(shapes.line, [Path.MOVETO] + [Path.CURVE4] * (len(shapes.line) - 1))
+        for look in _strokes(shapes.style, scale):
+            ax.add_patch(PathPatch(path, fill=False, zorder=2, **look))
+        color = shapes.style.color
         for head in shapes.heads:
-            ax.add_patch(Polygon(head, color=shapes.color, linewidth=0, zorder=3))
+            ax.add_patch(Polygon(head, color=color, linewidth=0, zorder=3))
         for centre in shapes.circles:
-            look = {"facecolor": PAPER, "edgecolor": shapes.color, "linewidth": 1.2 * scale}
+            look = {"facecolor": PAPER, "edgecolor": color, "linewidth": 1.2 * scale}
             ax.add_patch(Circle(centre, _RADIUS, zorder=3, **look))
         if shapes.label:
             text, (x, y) = shapes.label
             back = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "linewidth": 0, "alpha": 0.9}
-            look = {"fontsize": (FONT - 2.5) * scale, "color": INK, "bbox": back}
+            look = {"fontsize": SIZE * scale, "color": INK, "bbox": back}
             ax.text(x, y, text, ha="center", va="center", zorder=6, **look)
     for node, box in placed.boxes.items():
         fill = fills.get(node, FILL)
@@ -157,7 +169,28 @@ def plot(
         look = {"fontsize": box.font * scale, "color": _ink(fill), "parse_math": False}
         for y, line in _baselines(box):
             ax.text(box.x, y, line, ha="center", va="center_baseline", zorder=5, **look)
+    for i, (pen, words) in enumerate(rows):
+        x, y = MARGIN, placed.height + MARGIN / 2 + STEP * i
+        for look in _strokes(pen, scale) if pen else ():
+            line = Path([(x, y), (x + SAMPLE, y)])
+            ax.add_patch(PathPatch(line, fill=False, zorder=2, **look))
+        x += (SAMPLE + 8) * (pen is not None)
+        ax.text(x, y, words, fontsize=SIZE * scale, color=INK, va="center")
     return ax
+
+
+def _strokes(pen: Style, scale: float) -> list[dict[str, Any]]:
+    """One stroke, and for a double line a light one on top."""
+    dashes = "-" if pen.dashes is None else (0, tuple(d / pen.width for d in pen.dashes))
+    outer = {"edgecolor": pen.color, "linewidth": pen.width * scale, "linestyle": dashes}
+    core = {**outer, "edgecolor": PAPER, "linewidth": pen.width * scale * _CORE}
+    return [outer, core] if pen.double else [outer]
+
+
+def _with_legend(placed: Layout, rows: list) -> tuple[float, float]:
+    """Width and height of the picture."""
+    wide, high = legend_size(rows)
+    return max(placed.width, wide), placed.height + high
 
 
 # -- colours -----------------------------------------------------------------------------------
@@ -200,22 +233,32 @@ def _ink(fill: str) -> str:
 # -- edges as shapes ---------------------------------------------------------------------------
 
 
+def _is_numbered(graph: CausalGraph, weights: Weights | None) -> bool:
+    """Whether the numbers on lines are the confidence that the edges themselves carry."""
+    return weights is None and any(o.confidence is not None for o in graph.origins.values())
+
+
 def _edges(placed: Layout, weights: Weights | None, graph: CausalGraph) -> list[_Shapes]:
-    confidence = _confidence(graph, weights)
+    confidence, mixed = _confidence(graph, weights), is_mixed(graph)
     largest = max([1.0, *(abs(w) for w in confidence.values())])
     taken = [_rectangle(b.x, b.y, b.width, b.height) for b in placed.boxes.values()]
     found = []
     for curve in placed.curves:
         weight = confidence.get((curve.u, curve.v))
-        width = 1.3 if weight is None else 0.7 + 2.6 * abs(weight) / largest
+        width = None if weight is None else 0.7 + 2.6 * abs(weight) / largest
         label = None if weight is None else (number(weight, 2), _room(curve, weight, taken))
-        found.append(_shapes(curve, width, label))
+        origin = graph.origin(curve.u, curve.v, *curve.marks)
+        pen = style(origin, width, curve.marks == ("arrow", "arrow"), mixed)
+        found.append(_shapes(curve, pen, label))
     return found
 
 
 def _confidence(graph: CausalGraph, weights: Weights | None) -> dict[tuple[str, str], float]:
     found = {}
-    for (u, v), weight in (weights or {}).items():
+    if weights is None:
+        said = {e[:2]: o.confidence for e, o in graph.origins.items()}
+        weights = {pair: share for pair, share in said.items() if share is not None}
+    for (u, v), weight in weights.items():
         if not graph.marks(u, v):
             raise GraphError(f"has no edge to {v!r}, but a weight for it", column=u)
         if not math.isfinite(weight):
@@ -224,7 +267,8 @@ def _confidence(graph: CausalGraph, weights: Weights | None) -> dict[tuple[str, 
     return found
 
 
-def _shapes(curve: Curve, width: float, label: tuple[str, Point] | None) -> _Shapes:
+def _shapes(curve: Curve, pen: Style, label: tuple[str, Point] | None) -> _Shapes:
+    width = min(pen.width, 2.4) if pen.double else pen.width
     points = list(curve.points)
     heads, circles = [], []
     for mark, at_end in zip(curve.marks, (False, True), strict=True):
@@ -250,16 +294,7 @@ def _shapes(curve: Curve, width: float, label: tuple[str, Point] | None) -> _Sha
             points = _cut(points, 2 * _RADIUS)
         if at_end:
             points.reverse()
-    hidden = curve.marks == ("arrow", "arrow")
-    return _Shapes(
-        tuple(points),
-        tuple(heads),
-        tuple(circles),
-        HIDDEN if hidden else LINE,
-        width,
-        hidden,
-        label,
-    )
+    return _Shapes(tuple(points), tuple(heads), tuple(circles), pen, label)
 
 
 def _direction(points: list[Point]) -> Point:
@@ -290,7 +325,7 @@ def _rectangle(x: float, y: float, width: float, height: float) -> tuple[float, 
 
 def _room(curve: Curve, weight: float, taken: list[tuple[float, ...]]) -> Point:
     """A place on the edge where its label covers neither a node nor another label."""
-    size = text_width(number(weight, 2), FONT - 2.5) + 4, FONT
+    size = text_width(number(weight, 2), SIZE) + 4, FONT
     places = []
     pieces = range(0, len(curve.points) - 1, 3)
     for t in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8):
@@ -334,25 +369,42 @@ def _describe(graph: CausalGraph) -> str:
 def _svg_edge(shapes: _Shapes) -> list[str]:
     (x, y), rest = shapes.line[0], shapes.line[1:]
     curves = " ".join(f"{px:.1f},{py:.1f}" for px, py in rest)
-    dash = ' stroke-dasharray="5 3"' if shapes.dashed else ""
-    out = [
-        f'<path d="M{x:.1f},{y:.1f} C{curves}" fill="none" stroke="{shapes.color}" '
-        f'stroke-width="{shapes.width:.2f}"{dash}/>'
-    ]
+    color = shapes.style.color
+    path = f'<path d="M{x:.1f},{y:.1f} C{curves}" fill="none"'
+    out = [f"{path} {look}/>" for look in _svg_strokes(shapes.style)]
     for head in shapes.heads:
         corners = " ".join(f"{px:.1f},{py:.1f}" for px, py in head)
-        out.append(f'<polygon points="{corners}" fill="{shapes.color}"/>')
+        out.append(f'<polygon points="{corners}" fill="{color}"/>')
     for cx, cy in shapes.circles:
         out.append(
             f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="{_RADIUS}" fill="{PAPER}" '
-            f'stroke="{shapes.color}" stroke-width="1.2"/>'
+            f'stroke="{color}" stroke-width="1.2"/>'
         )
     return out
 
 
+def _svg_strokes(pen: Style) -> list[str]:
+    """As :func:`_strokes`."""
+    dash = "" if pen.dashes is None else f' stroke-dasharray="{pen.dashes[0]:g} {pen.dashes[1]:g}"'
+    outer = f'stroke="{pen.color}" stroke-width="{pen.width:.2f}"{dash}'
+    core = f'stroke="{PAPER}" stroke-width="{pen.width * _CORE:.2f}"{dash}'
+    return [outer, core] if pen.double else [outer]
+
+
+def _svg_row(pen: Style | None, words: str, y: float) -> list[str]:
+    """A row of the legend."""
+    line = f'<line x1="{MARGIN:g}" y1="{y:.1f}" x2="{MARGIN + SAMPLE:g}" y2="{y:.1f}"'
+    x = MARGIN + (SAMPLE + 8) * (pen is not None)
+    return [
+        *(f"{line} {look}/>" for look in (_svg_strokes(pen) if pen else ())),
+        f'<text x="{x:.1f}" y="{y + 3.5:.1f}" font-size="{SIZE}" fill="{INK}" '
+        f'text-anchor="start">{_safe(words)}</text>',
+    ]
+
+
 def _svg_label(text: str, at: Point) -> str:
     return (
-        f'<text x="{at[0]:.1f}" y="{at[1] + 3:.1f}" font-size="{FONT - 2.5}" fill="{INK}" '
+        f'<text x="{at[0]:.1f}" y="{at[1] + 3:.1f}" font-size="{SIZE}" fill="{INK}" '
         f'stroke="{PAPER}" stroke-width="3" paint-order="stroke">{_safe(text)}</text>'
     )
 

@@ -15,9 +15,11 @@ import pandas as pd
 from ..core.errors import CausalWarning, GraphError, ParameterError, did_you_mean, warn
 from ..core.results import Result
 from ..core.saving import saveable
+from ..core.seeding import Seed, spawn
 from .causal_graph import CausalGraph
-from .equivalence import PartialOrientation
+from .equivalence import PartialOrientation, sample_members
 from .knowledge import Knowledge
+from .origins import carried, learned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,7 +180,24 @@ class GraphEnsemble(Result):
             self._direct(partial, arrows + lines, [], turn=True)
         partial.close()
         graph = partial.graph(CausalGraph(self.nodes), None)
+        graph = self.with_confidence(learned(graph, self.info.get("knowledge")))
         return graph.with_info(threshold=threshold, conflicts=conflicts)
+
+    def with_confidence(self, graph: CausalGraph) -> CausalGraph:
+        """The graph with the confidence of its learned edges: how often their ends are joined.
+
+        Example:
+            >>> joined = CausalGraph(["a", "b"], [("a", "b")], origins={("a", "b"): "learned"})
+            >>> ensemble = GraphEnsemble([joined, CausalGraph(["a", "b"])], [3, 1])
+            >>> ensemble.with_confidence(joined).origin("a", "b").confidence
+            0.75
+        """
+        origins = dict(graph.origins)
+        for (u, v, *_), origin in graph.origins.items():
+            if origin.source == "learned" and u in self.nodes and v in self.nodes:
+                share = self.edge_confidence(u, v, "any")
+                origins[(u, v, *_)] = origin._replace(confidence=share)
+        return graph.with_origins(origins)
 
     def _direct(
         self,
@@ -208,12 +227,12 @@ class GraphEnsemble(Result):
                 partial.neighbors[i].discard(j)
                 partial.neighbors[j].discard(i)
 
-    def members(self, limit: int = 100) -> list[tuple[CausalGraph, float]]:
+    def members(self, limit: int = 100, random_state: Seed = 0) -> list[tuple[CausalGraph, float]]:
         """DAGs and their weights (sum 1): each class splits its weight among its members.
 
         At most ``limit`` DAGs: the most frequent graphs come first, each with an equal number of
-        members at most (a class's first ones in a fixed order, not a random sample). What is left
-        out is said in a warning.
+        members at most. A class that has more is represented by members drawn at random: its
+        first ones would all have the same directions. What is left out is said in a warning.
 
         Raises:
             GraphError: Graphs with ↔ or circles stand for no set of DAGs.
@@ -224,19 +243,24 @@ class GraphEnsemble(Result):
         quota = max(1, limit // len(chosen))
         out: dict[CausalGraph, float] = {}
         cut = 0
-        for graph, weight in chosen:
-            found = graph.members(limit=quota + 1)
-            cut += len(found) > quota
-            for dag in found[:quota]:
-                dag = CausalGraph(dag.nodes, dag.edges, kind="dag")
-                out[dag] = out.get(dag, 0.0) + weight / len(found[:quota])
+        for (graph, weight), seed in zip(chosen, spawn(random_state, len(chosen)), strict=True):
+            found, whole = sample_members(graph, quota, seed)
+            cut += not whole
+            for dag, share in found.items():
+                dag = carried(graph, dag).without_info()
+                out[dag] = out.get(dag, 0.0) + weight * share
+        if cut:
+            warn(
+                "members-drawn",
+                f"{cut} of {len(chosen)} graphs stand for more DAGs than the {quota} that were "
+                "drawn from each at random",
+            )
         missed = sum(self.weights[limit:])
-        if cut or missed:
+        if missed:
             warn(
                 "members-cut",
-                f"{limit} DAGs were asked at most: {cut} of {len(chosen)} graphs stand for more "
-                f"than the {quota} that count, and {len(self.graphs) - len(chosen)} graphs "
-                f"({missed:.0%} of the weight) are left out",
+                f"{len(self.graphs) - len(chosen)} graphs ({missed:.0%} of the weight) beyond the "
+                f"{limit} most frequent are left out",
             )
         total = sum(out.values())
         return sorted(

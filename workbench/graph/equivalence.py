@@ -10,12 +10,19 @@ References:
 from __future__ import annotations
 
 from collections import deque
+from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..core.errors import GraphError
+from ..core.seeding import Seed, generator
 
 if TYPE_CHECKING:
     from .causal_graph import CausalGraph
+
+_LISTED = 1000  # orientations of a connected part that are listed before some are drawn
+_NUMBERED = 10**6  # members that are drawn by number, none twice
 
 
 class PartialOrientation:
@@ -58,6 +65,33 @@ class PartialOrientation:
 
     def around(self, i: int) -> set[int]:
         return self.parents[i] | self.children[i] | self.neighbors[i]
+
+    def first_undirected(self, part: set[int] | None = None) -> tuple[int, int] | None:
+        """An edge that has no direction yet, among all nodes or those of a part."""
+        nodes = range(len(self.neighbors)) if part is None else sorted(part)
+        return next(((i, min(self.neighbors[i])) for i in nodes if self.neighbors[i]), None)
+
+    def undirected_parts(self) -> list[set[int]]:
+        """Nodes that undirected edges connect, without those that have none."""
+        parts, seen = [], set()
+        for i, around in enumerate(self.neighbors):
+            if not around or i in seen:
+                continue
+            part, queue = {i}, [i]
+            while queue:
+                new = self.neighbors[queue.pop()] - part
+                part |= new
+                queue.extend(new)
+            seen |= part
+            parts.append(part)
+        return parts
+
+    def oriented(self, i: int, j: int) -> PartialOrientation:
+        """A copy with i → j and all that follows from it."""
+        out = self.copy()
+        out.orient(i, j)
+        out.close([(i, j)])
+        return out
 
     def orient(self, i: int, j: int) -> None:
         """Make the undirected edge i - j into i → j."""
@@ -205,16 +239,93 @@ def members(graph: CausalGraph, limit: int = 100) -> list[CausalGraph]:
     stack = [start]
     while stack and len(found) < limit:
         partial = stack.pop()
-        pair = next(((i, min(n)) for i, n in enumerate(partial.neighbors) if n), None)
+        pair = partial.first_undirected()
         if pair is None:
             found.append(partial.graph(graph, "dag"))
             continue
-        for i, j in (pair[::-1], pair):  # popped in the other order: pair first
-            branch = partial.copy()
-            branch.orient(i, j)
-            branch.close([(i, j)])
-            stack.append(branch)
+        stack += [partial.oriented(*p) for p in (pair[::-1], pair)]  # popped in the other order
     return found
+
+
+def sample_members(
+    graph: CausalGraph, n: int, random_state: Seed = 0
+) -> tuple[dict[CausalGraph, float], bool]:
+    """At most ``n`` DAGs of the class, every one as likely as the others.
+
+    A class of at most ``n`` members is given whole. Else members are drawn: what connects nodes
+    by undirected edges can be oriented without regard to the rest (Meek's rules never leave it), so
+    that an orientation is drawn for each such part. A part with more than 1,000 orientations is
+    oriented by the flip of a coin, edge by edge; one reached by k flips weighs 2^k.
+
+    Returns:
+        DAG -> weight (sum 1), and whether they are the whole class.
+
+    References:
+        Knuth, "Estimating the efficiency of backtrack programs", Mathematics of Computation, 1975
+        (the weights).
+    """
+    listed = members(graph, n + 1)
+    if len(listed) <= n:
+        return dict.fromkeys(listed, 1 / len(listed)), True
+    rng = generator(random_state)
+    start = PartialOrientation.of(graph)
+    start.close()
+    parts = [_orientations(start, part) for part in start.undirected_parts()]
+    sizes = [len(options or ()) for _, options in parts]
+    found: dict[CausalGraph, float] = {}
+    for picks in _picks(sizes, n, rng):
+        partial, weight = start.copy(), 1.0
+        for (part, options), pick in zip(parts, picks, strict=True):
+            if options is None:
+                weight *= _flipped(partial, part, rng)
+                continue
+            for i, j in options[pick]:
+                partial.orient(i, j)
+        dag = partial.graph(graph, "dag")
+        found[dag] = found.get(dag, 0.0) + weight
+    total = sum(found.values())
+    return {dag: weight / total for dag, weight in found.items()}, False
+
+
+Arrows = list[tuple[int, int]]
+
+
+def _orientations(
+    start: PartialOrientation, part: set[int]
+) -> tuple[set[int], list[Arrows] | None]:
+    """A part with all its orientations, or None where they are too many to list."""
+    open_edges = [(i, j) for i in part for j in start.neighbors[i] if i < j]
+    found: list[Arrows] = []
+    stack = [start]
+    while stack:
+        partial = stack.pop()
+        pair = partial.first_undirected(part)
+        if pair is None:
+            found.append([(i, j) if j in partial.children[i] else (j, i) for i, j in open_edges])
+            if len(found) > _LISTED:
+                return part, None
+            continue
+        stack += [partial.oriented(*p) for p in (pair, pair[::-1])]
+    return part, found
+
+
+def _picks(sizes: list[int], n: int, rng: np.random.Generator) -> np.ndarray:
+    """One of each part's orientations for ``n`` members, ``(n, parts)``; none twice if possible."""
+    if 0 not in sizes and prod(sizes) <= _NUMBERED:
+        chosen = rng.choice(prod(sizes), n, replace=False)
+        return np.stack(np.unravel_index(chosen, sizes), axis=1)
+    return np.stack([rng.integers(max(size, 1), size=n) for size in sizes], axis=1)
+
+
+def _flipped(partial: PartialOrientation, part: set[int], rng: np.random.Generator) -> float:
+    """Orient a part by coins, in place; returns one over the probability of what came out."""
+    weight = 1.0
+    while (pair := partial.first_undirected(part)) is not None:
+        i, j = pair if rng.random() < 0.5 else pair[::-1]
+        partial.orient(i, j)
+        partial.close([(i, j)])
+        weight *= 2.0
+    return weight
 
 
 def extended(partial: PartialOrientation) -> list[set[int]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FileFormatError, GraphError, warn
 from .causal_graph import CausalGraph
-from .formats.attributed import Listing
+from .formats.attributed import Listing, origin_words
 from .formats.source import ARROW, CIRCLE, DIRECTED, TAIL, Draft, Source, arrow
 
 if TYPE_CHECKING:
@@ -67,10 +67,8 @@ def to_networkx(graph: CausalGraph) -> nx.DiGraph | nx.MultiDiGraph:
     for node in graph.nodes:
         out.add_node(node, **({"latent": True} if node in graph.latent else {}))
     for u, v, mark_u, mark_v in graph.edges:
-        if graph.is_dag:
-            out.add_edge(u, v)
-        else:
-            out.add_edge(u, v, mark_u=mark_u, mark_v=mark_v)
+        marks = {} if graph.is_dag else {"mark_u": mark_u, "mark_v": mark_v}
+        out.add_edge(u, v, **marks, **origin_words(graph.origin(u, v, mark_u, mark_v)))
     return out
 
 

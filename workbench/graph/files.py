@@ -138,9 +138,9 @@ def write_graph(
 ) -> str | Path:
     """Write a graph to a file (``.gz`` too), or return it as text if ``path`` is None.
 
-    ``json`` carries everything; ``dot``, ``graphml`` and ``dagitty`` carry names, marks and
-    latent nodes. What a format can't carry is listed in a ``lossy-format`` warning; a name that
-    it can't hold is an error.
+    ``json`` carries everything; ``dot`` and ``graphml`` carry names, marks, latent nodes and where
+    edges come from; ``dagitty`` the first three. What a format can't carry is listed in a
+    ``lossy-format`` warning; a name that it can't hold is an error.
 
     Args:
         graph: The graph.

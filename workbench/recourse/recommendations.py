@@ -14,9 +14,12 @@ from ..core import saving
 from ..core.errors import CausalWarning, ParameterError, QuestionError, did_you_mean
 from ..core.results import Result, number
 from ..core.saving import saveable
+from ..tables.gate import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_SURE = 0.95  # share of the graphs' weight that counts as all
 
 
 @saveable
@@ -40,6 +43,12 @@ class Recommendations(Result):
         score_name: What the score is called.
         method: The method that answered.
         quantity: What the score is: the outcome's name for a change in the world.
+        by_graph: Over several causal graphs, one row per person and graph (graphs that differ only
+            where no action is felt count together, ``graphs`` says how many): their ``weight``,
+            their own ``status``, ``plan`` (what to act on, and in which direction) and ``cost``,
+            whether the recommendation ``works`` under them, and whether theirs ``agrees`` with
+            it. ``outcomes`` then also has ``agreement``, the weight that agrees, and ``validity``
+            is the weight under which the recommendation works. None for one graph.
     """
 
     people: pd.DataFrame
@@ -54,6 +63,7 @@ class Recommendations(Result):
     score_name: str
     method: str
     quantity: str = "score"
+    by_graph: pd.DataFrame | None = None
     warnings: tuple[CausalWarning, ...] = ()
 
     def __len__(self) -> int:
@@ -86,10 +96,12 @@ class Recommendations(Result):
     def glance(self) -> pd.DataFrame:
         """Status, cost, validity, the features anybody acts on, the score today and after."""
         acted = [c for c in self.acted.columns if self.acted[c].any()]
-        frame = self.to_frame()[["status", "cost", "validity", *acted, "score", "score_after"]]
+        shares = ["validity"] if self.by_graph is None else ["validity", "agreement"]
+        frame = self.to_frame()[["status", "cost", *shares, *acted, "score", "score_after"]]
         names = {"score": f"{self.quantity} today", "score_after": f"{self.quantity} after"}
         for name in acted:  # today's values are no advice
-            frame[name] = frame[name].astype(object).where(self.acted[name].to_numpy(), None)
+            shown = frame[name].astype(object).where(self.acted[name].to_numpy(), np.nan)
+            frame[name] = shown.infer_objects()
         return frame.rename(columns=names).rename_axis(frame.index.name or "row")
 
     def changes(self) -> pd.DataFrame:
@@ -140,10 +152,28 @@ class Recommendations(Result):
         else:  # the least that is enough by estimated mechanisms is, by their errors, often not
             checked = "Just enough by the fitted causal model, whose own errors are not counted: "
             checked += "ask for more than is needed"
+        if self.by_graph is not None:
+            return f"{self._over_graphs(found)} {checked}."
         if found["bound"].isna().all():
             return f"{checked}; cheaper ways may exist (this method proves no bound)."
         proven = (found["gap"] <= 1e-6 * (1 + found["cost"])).sum()
         return f"{checked}; {proven} of {len(found)} are proven to be the cheapest."
+
+    @property
+    def graphs(self) -> int:
+        """How many causal graphs were asked."""
+        if self.by_graph is None or not len(self):
+            return 1
+        return int(self.by_graph["graphs"].sum()) // len(self)
+
+    def _over_graphs(self, found: pd.DataFrame) -> str:
+        sure = int((found["validity"] >= _SURE).sum())
+        median = found["validity"].median()
+        return (
+            f"Over {count(self.graphs, 'graph')}, {sure} of {count(len(found), 'plan')} work under "
+            f"at least {_SURE:.0%} of their weight (median {median:.0%}); in the median "
+            f"{found['agreement'].median():.0%} recommend the same."
+        )
 
     def how(self) -> dict[str, Any]:
         return {"method": self.method, "target": self.target, "cost": self.cost_unit}
@@ -181,6 +211,11 @@ class Recommendations(Result):
                 if exact
                 else f" No permitted change costs less than {number(row['bound'])}."
             )
+        if self.by_graph is not None:
+            text += (
+                f" Over {count(self.graphs, 'graph')} it works under {row['validity']:.0%} of "
+                f"their weight, and {row['agreement']:.0%} recommend the same."
+            )
         return text
 
     @property
@@ -203,6 +238,32 @@ class Recommendations(Result):
         ax.axvline(0, color="0.4", linewidth=0.8)
         ax.set_xlabel("change in units of the feature's scale")
         ax.set_title(f"Person {person}: {self.outcomes['status'].iloc[self._position(person)]}")
+        return ax
+
+    def plot_graphs(self, ax: Axes | None = None, most: int = 15) -> Axes:
+        """Per person the weight of the graphs under which the plan works (dot) and of those that
+        recommend the same (ring), the surest first; returns the Axes."""
+        import matplotlib.pyplot as plt
+
+        if self.by_graph is None:
+            raise QuestionError(
+                "one causal graph was asked", advice="Ask with over='graphs', or plot(person)."
+            )
+        found = self.outcomes[(self.status == "found").to_numpy()]
+        found = found.sort_values(["validity", "agreement"], ascending=False, kind="stable")
+        found = found.head(most)
+        ax = plt.subplots(figsize=(6, 0.3 * len(found) + 1.4))[1] if ax is None else ax
+        for y, (works, agrees) in enumerate(found[["validity", "agreement"]].to_numpy()):
+            ax.plot([works, agrees], [y, y], color="0.8", linewidth=1.2, zorder=1)
+        rows = range(len(found))
+        ax.scatter(found["validity"], rows, color="#2b6cb0", label="the plan works", zorder=3)
+        look = {"facecolors": "none", "edgecolors": "#2b6cb0", "s": 60, "zorder": 2}
+        ax.scatter(found["agreement"], rows, label="recommend the same", **look)
+        ax.set_yticks(rows, [f"row {label}".replace("$", r"\$") for label in found.index])
+        ax.invert_yaxis()
+        ax.set_xlim(-0.03, 1.03)
+        ax.set_xlabel(f"share of the weight of {count(self.graphs, 'graph')}")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
         return ax
 
     def _position(self, person: Any) -> int:

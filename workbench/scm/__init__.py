@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "StructuralCausalModel": ".model",
+        "ModelFamily": ".family",
         "FitReport": ".report",
         "Mechanism": ".mechanisms",
         "Root": ".mechanisms",

@@ -15,6 +15,7 @@ from ..core.errors import (
     QuestionError,
     did_you_mean,
     recording,
+    warn,
 )
 from ..core.parameters import Parameterised
 from ..core.saving import saveable
@@ -34,6 +35,7 @@ from .equations import Equations
 from .interventions import Rule, rules
 from .mechanisms import Equation, LinearFunction, Mechanism, resolve
 from .noise import Gaussian
+from .parents import Fitted
 from .report import COLUMNS, FitReport
 from .rows import as_array, as_frame, categorical_columns, complete_table, overwrite, training_table
 
@@ -168,12 +170,13 @@ class StructuralCausalModel(Parameterised):
             equations[v] = Equation(LinearFunction(b, offset[v]), Gaussian(sd[v]))
         return cls.known(graph, equations)
 
-    def fit(self, df: pd.DataFrame, *, progress: bool = True) -> Self:
+    def fit(self, df: pd.DataFrame, *, progress: bool = True, shared: Fitted | None = None) -> Self:
         """Learn every mechanism.
 
         Args:
             df: One column per node; other columns are ignored, apart from the schema's cluster.
             progress: Show a bar if it takes longer than two seconds.
+            shared: What :class:`~workbench.scm.ModelFamily` has fitted to the same rows.
 
         Raises:
             GraphError: The graph is not a DAG without latent nodes.
@@ -183,7 +186,7 @@ class StructuralCausalModel(Parameterised):
         self._forget()
         try:
             with recording() as notes:
-                self._fit(df, progress)
+                self._fit(df, progress, {} if shared is None else shared)
         except BaseException:
             self._forget()  # half a model must not look fitted
             raise
@@ -419,7 +422,7 @@ class StructuralCausalModel(Parameterised):
         for name in [n for n in vars(self) if n.endswith("_")]:
             delattr(self, name)
 
-    def _fit(self, df: pd.DataFrame, progress: bool) -> None:
+    def _fit(self, df: pd.DataFrame, progress: bool, shared: Fitted) -> None:
         require_dag(self.graph)
         self._require_known_nodes()
         data, groups = training_table(df, self.schema, self.graph.nodes)
@@ -429,7 +432,14 @@ class StructuralCausalModel(Parameterised):
         self.low_, self.high_ = values.min(axis=0), values.max(axis=0)
         self.categorical_ = categorical_columns(df)
         for node in self._bar(self.equations_.order, progress):
-            self._fit_node(node, values, groups)
+            key = node, frozenset(self.graph.parents(node))
+            if key not in shared:
+                with recording() as notes:
+                    self._fit_node(node, values, groups)
+                shared[key] = self.mechanisms_[node], tuple(notes)
+            self.mechanisms_[node], known = shared[key]
+            for note in known:
+                warn(note.code, note.message, note.columns)
 
     def _fit_node(
         self, node: str, values: np.ndarray, groups: np.ndarray | None, spec: Any = None

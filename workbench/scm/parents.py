@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from ..core.errors import QuestionError, did_you_mean
+from ..core.errors import CausalWarning, QuestionError, did_you_mean
 from ..core.seeding import Seed
 from ..tables.encode import Encoder
 from ..tables.schema import Feature
@@ -97,3 +97,7 @@ class Mechanism(Protocol):
 
     def log_prob(self, parents: Parents, x: np.ndarray) -> np.ndarray:
         """Log density (or probability) of ``x`` given the parents, ``(n,)``."""
+
+
+# A node with its parents -> its mechanism, and what was noticed when it was fitted.
+Fitted = dict[tuple[str, frozenset[str]], tuple[Mechanism, tuple[CausalWarning, ...]]]

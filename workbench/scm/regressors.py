@@ -56,12 +56,12 @@ class Splines:
         self.n_knots = n_knots
 
     def fit(self, X: np.ndarray, y: np.ndarray, random_state: Any = 0) -> Self:
-        self.bases_ = [_spline_basis(column, self.n_knots) for column in X.T]
-        B = self._design(X)
-        self.centre_ = B.mean(axis=0)
-        B -= self.centre_
+        bases = [_spline_basis(column, self.n_knots) for column in X.T]
+        B = _design(bases, X)
+        centre = B.mean(axis=0)
+        B -= centre
         gram, moment, total = B.T @ B, B.T @ (y - y.mean()), float(np.sum((y - y.mean()) ** 2))
-        penalty = _roughness(self.bases_)
+        penalty = _roughness(bases)
         n, p = B.shape
         ridge = 1e-9 * max(np.trace(gram) / max(p, 1), 1.0) * np.eye(p)
         best = np.inf
@@ -72,19 +72,55 @@ class Splines:
             rss = total - 2 * coef @ moment + coef @ gram @ coef
             gcv = max(rss, 0.0) / max(n - edf, 0.5) ** 2
             if gcv < best:
-                best, self.coef_, self.edf_ = gcv, coef, edf
-        self.intercept_ = float(y.mean())
+                best, chosen, self.edf_ = gcv, coef, edf
+        self.curves_ = _curves(bases, chosen)
+        self.intercept_ = float(y.mean() - centre @ chosen)
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return (self._design(X) - self.centre_) @ self.coef_ + self.intercept_
+        out = np.full(len(X), self.intercept_)
+        for column, (knots, pieces) in zip(X.T, self.curves_, strict=True):
+            piece = np.searchsorted(knots[1:], column, side="right")
+            a, b, c, d = pieces[:, piece]
+            step = column - knots[piece]
+            out += ((a * step + b) * step + c) * step + d
+        return out
 
-    def _design(self, X: np.ndarray) -> np.ndarray:
-        parts = [
-            column[:, None] if basis is None else basis.transform(column[:, None])
-            for column, basis in zip(X.T, self.bases_, strict=True)
-        ]
-        return np.concatenate([*parts, np.empty((len(X), 0))], axis=1)
+
+def _design(bases: list, X: np.ndarray) -> np.ndarray:
+    """The basis functions of every column, ``(n, sum of widths)``."""
+    parts = [
+        column[:, None] if basis is None else basis.transform(column[:, None])
+        for column, basis in zip(X.T, bases, strict=True)
+    ]
+    return np.concatenate([*parts, np.empty((len(X), 0))], axis=1)
+
+
+def _curves(bases: list, coef: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Each column's curve as knots and cubic pieces ``(4, knots)``, highest power first.
+
+    The first and the last piece are the straight lines outside the data. Searches evaluate a
+    curve many thousand times: pieces cost a tenth of what basis functions do.
+    """
+    from scipy.interpolate import BSpline, PPoly
+
+    curves, start = [], 0
+    for basis in bases:
+        if basis is None:
+            line = np.array([[0.0], [0.0], [coef[start]], [0.0]])
+            curves.append((np.zeros(1), line))
+            start += 1
+            continue
+        spline = basis.bsplines_[0]
+        width = basis.n_features_out_
+        curve = PPoly.from_spline(BSpline(spline.t, coef[start : start + width], spline.k))
+        low, high = spline.t[spline.k], spline.t[-spline.k - 1]
+        inside = slice(spline.k, len(spline.t) - spline.k - 1)
+        ends = [[0, 0, curve(x, 1), curve(x)] for x in (low, high)]
+        pieces = np.column_stack([ends[0], curve.c[:, inside], ends[1]])
+        curves.append((np.r_[low, curve.x[inside], high], pieces))
+        start += width
+    return curves
 
 
 def _spline_basis(column: np.ndarray, n_knots: int) -> Any:

@@ -11,6 +11,7 @@ from ...core.errors import DataError, ParameterError, recording, warn
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from ..origins import learned
 from .design import Design, as_records, prepare
 from .encoded import Missing
 from .scoring import check_parameters, pose, warn_unsupported
@@ -104,7 +105,7 @@ def dagma(
         edges = _acyclic(design, weights, threshold)
         _check_required(design, edges)
     names = design.names
-    return CausalGraph(
+    graph = CausalGraph(
         design.shown,
         [(names[i], names[j]) for i, j in edges],
         info={
@@ -118,6 +119,7 @@ def dagma(
             "warnings": as_records(notes),
         },
     )
+    return learned(graph, design.knowledge)
 
 
 def _optimise(

@@ -12,6 +12,7 @@ from ...tables.gate import count
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from ..origins import learned
 from .constraint import required_matrix
 from .design import Design, as_records, checked_knowledge, reduce
 from .encoded import Encoded, encode, listed
@@ -83,7 +84,7 @@ def direct_lingam(
     graph = CausalGraph(
         design.shown, [(names[j], names[i]) for i, j in np.argwhere(weights != 0)], kind="dag"
     )
-    return graph.with_info(
+    return learned(graph, design.knowledge).with_info(
         method="direct_lingam",
         parameters={"threshold": threshold},
         explanation=_explain(design),

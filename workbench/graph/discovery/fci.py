@@ -10,6 +10,7 @@ from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from ..origins import learned
 from .ancestral import agrees, close_by_sets, completed, is_maximal_ancestral, member
 from .constraint import (
     answer,
@@ -142,7 +143,7 @@ def search(
     conflicts += [
         triple_conflict(e[t] > 0, [names[i] for i in triples[t]]) for t in refused.tolist()
     ]
-    return graph.with_info(
+    return learned(graph, design.knowledge).with_info(
         p_values=edge_p_values(graph, found.log_p, names),
         separating_sets=SeparatingSets(names, found.pairs, found.members),
         conflicts=conflicts,

@@ -10,6 +10,7 @@ from ...core.seeding import Seed
 from ...tables.schema import Schema
 from ..causal_graph import CausalGraph
 from ..knowledge import Knowledge
+from ..origins import learned
 from .constraint import (
     answer,
     edge_p_values,
@@ -138,7 +139,7 @@ def search(
     if cautious:
         warn_of_table(design, test, found, alpha)
     limits.tell()
-    return graph.with_info(
+    return learned(graph, design.knowledge).with_info(
         p_values=edge_p_values(graph, found.log_p, names),
         separating_sets=SeparatingSets(names, found.pairs, found.members),
         conflicts=[_conflict(kind, [names[i] for i in where]) for kind, where in conflicts],

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.errors import CausalWarning, ParameterError, warn
 from ..causal_graph import CausalGraph
+from ..origins import learned
 from .design import Design, as_records
 from .orientation import class_of
 
@@ -156,7 +157,8 @@ def warn_unsupported(problem: Problem, edges: np.ndarray) -> None:
 def finish(problem: Problem, edges: np.ndarray) -> CausalGraph:
     """The class of the DAG with these edges (row → column), narrowed by knowledge."""
     graph = class_of(edges, problem.design.names, problem.design.shown)
-    return problem.design.knowledge.apply(graph) if problem.design.knowledge else graph
+    knowledge = problem.design.knowledge
+    return learned(knowledge.apply(graph) if knowledge else graph, knowledge)
 
 
 def _explain(design: Design, penalty: float, equivalent_size: float | None) -> str:

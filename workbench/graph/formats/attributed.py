@@ -2,7 +2,8 @@
 networkx have in common.
 
 Our own additions are attributes that other tools may ignore: ``mark_u`` and ``mark_v`` on an
-edge, ``latent`` (or dowhy's ``observed``) on a node, ``kind`` on the graph.
+edge, with ``origin`` and ``confidence`` where it was not drawn; ``latent`` (or dowhy's
+``observed``) on a node, ``kind`` on the graph.
 """
 
 from __future__ import annotations
@@ -10,8 +11,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from ..origins import DRAWN, Origin
 from ..parts import KINDS, MARKS, Mark
-from .source import DIRECTED, TAIL, At, Draft, is_latent, shown, suggestion, text_of
+from .source import DIRECTED, TAIL, At, Draft, is_latent, origin_of, shown, suggestion, text_of
+
+
+def origin_words(origin: Origin) -> dict[str, Any]:
+    """The attributes of an edge that say where it comes from; none for a drawn one."""
+    if origin == DRAWN:
+        return {}
+    share = {} if origin.confidence is None else {"confidence": float(origin.confidence)}
+    return {"origin": origin.source, **share}
 
 
 class Listing:
@@ -73,7 +83,9 @@ class Listing:
                     f"unknown {key} {mark!r} on an edge", at, f"Marks are {', '.join(MARKS)}."
                 )
             marks.append(mark)
-        self.draft.edge(self._find(u, at), self._find(v, at), *marks, at=at)
+        # Another tool may call something else an origin: what is none of ours is left alone.
+        origin = origin_of(attributes.get("origin"), attributes.get("confidence")) or DRAWN
+        self.draft.edge(self._find(u, at), self._find(v, at), *marks, at=at, origin=origin)
 
     def _key(self, identity: Any, at: At) -> Hashable:
         # True == 1 == 1.0 as dictionary keys, but not as names.

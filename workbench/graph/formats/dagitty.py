@@ -17,7 +17,7 @@ from typing import Any
 from ...core.errors import FileFormatError
 from ..causal_graph import CausalGraph
 from .braces import DAGITTY_WORD, Dialect, Parser, quote
-from .source import SHORT_ARROWS, Draft, Source, Written, kind_lost, short_arrow
+from .source import SHORT_ARROWS, Draft, Source, Written, kind_lost, origins_lost, short_arrow
 
 DAGITTY = Dialect(
     name="dagitty text",
@@ -105,4 +105,4 @@ def write(graph: CausalGraph) -> Written:
     for u, v, mark_u, mark_v in graph.edges:
         lines.append(f"  {_id(u)} {short_arrow(mark_u, mark_v)} {_id(v)}")
     as_read = {"dag": None}.get(header, header)
-    return Written("\n".join([*lines, "}"]) + "\n", kind_lost(graph, as_read))
+    return Written("\n".join([*lines, "}"]) + "\n", kind_lost(graph, as_read) + origins_lost(graph))

@@ -2,9 +2,9 @@
 
 An edge's marks are what Graphviz would draw: ``a -> b`` is a → b, ``a -- b`` is a — b,
 ``dir=both`` has a head at each end, ``arrowhead`` and ``arrowtail`` say which (``odot`` is a
-circle). A latent node has ``latent=true`` (or ``observed=no``), the graph may have ``kind=cpdag``.
-Colours, positions, ports and the like are looks and are left out; labels go to
-``info["labels"]``.
+circle); ``origin`` and ``confidence`` say where it comes from. A latent node has ``latent=true``
+(or ``observed=no``), the graph may have ``kind=cpdag``. Colours, positions, ports and the like are
+looks and are left out; labels go to ``info["labels"]``.
 
 References:
     Gansner and North, "An open graph visualization system and its applications to software
@@ -18,9 +18,22 @@ from typing import Any
 
 from ...core.errors import FileFormatError
 from ..causal_graph import CausalGraph
+from ..origins import DRAWN
 from ..parts import KINDS, Mark
+from .attributed import origin_words
 from .braces import DOT_WORD, KEYWORDS, Dialect, Link, Parser, quote
-from .source import ARROW, CIRCLE, DIRECTED, TAIL, Draft, Source, Written, is_latent, suggestion
+from .source import (
+    ARROW,
+    CIRCLE,
+    DIRECTED,
+    TAIL,
+    Draft,
+    Source,
+    Written,
+    is_latent,
+    origin_of,
+    suggestion,
+)
 
 DOT = Dialect(
     name="DOT",
@@ -73,7 +86,14 @@ def read(source: Source) -> Draft:
                 "A graph has '--', a digraph '->'; write a -> b [dir=none] for an edge "
                 "without direction in a digraph.",
             )
-        draft.edge(link.left, link.right, *_marks(source, link, directed), at=link.at)
+        said = link.attributes
+        draft.edge(
+            link.left,
+            link.right,
+            *_marks(source, link, directed),
+            at=link.at,
+            origin=origin_of(said.get("origin"), said.get("confidence")) or DRAWN,
+        )
     return draft
 
 
@@ -144,16 +164,20 @@ def write(graph: CausalGraph) -> Written:
         latent = " [latent=true, style=dashed]" if name in graph.latent else ""
         lines.append(f"  {_id(name)}{latent};")
     for u, v, mark_u, mark_v in graph.edges:
-        lines.append(f"  {_id(u)} -> {_id(v)}{_attributes(mark_u, mark_v)};")
+        shown = _shapes(mark_u, mark_v)
+        origin = origin_words(graph.origin(u, v, mark_u, mark_v))
+        shown += [f"{key}={value}" for key, value in origin.items()]
+        listed = f" [{', '.join(shown)}]" if shown else ""
+        lines.append(f"  {_id(u)} -> {_id(v)}{listed};")
     return Written("\n".join([*lines, "}"]) + "\n", [])
 
 
-def _attributes(mark_u: Mark, mark_v: Mark) -> str:
+def _shapes(mark_u: Mark, mark_v: Mark) -> list[str]:
     if (mark_u, mark_v) == DIRECTED:
-        return ""
+        return []
     if mark_u == mark_v == TAIL:
-        return " [dir=none]"
+        return ["dir=none"]
     shown = ["dir=both"]
     shown += [f"arrowtail={_SHAPE[mark_u]}"] * (mark_u != ARROW)
     shown += [f"arrowhead={_SHAPE[mark_v]}"] * (mark_v != ARROW)
-    return f" [{', '.join(shown)}]"
+    return shown

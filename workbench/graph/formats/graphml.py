@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ...core.errors import FileFormatError
 from ..causal_graph import CausalGraph
-from .attributed import Listing
+from .attributed import Listing, origin_words
 from .source import DIRECTED, Draft, Source, Written, truth
 from .xml import Element, parse
 
@@ -92,6 +92,8 @@ _KEYS = """\
   <key id="latent" for="node" attr.name="latent" attr.type="boolean"/>
   <key id="mark_u" for="edge" attr.name="mark_u" attr.type="string"/>
   <key id="mark_v" for="edge" attr.name="mark_v" attr.type="string"/>
+  <key id="origin" for="edge" attr.name="origin" attr.type="string"/>
+  <key id="confidence" for="edge" attr.name="confidence" attr.type="double"/>
 """
 
 
@@ -113,9 +115,10 @@ def write(graph: CausalGraph) -> Written:
         lines.append(f"    <node id={ids[name]}{latent}")
     for u, v, mark_u, mark_v in graph.edges:
         ends = f"    <edge source={ids[u]} target={ids[v]}"
-        if (mark_u, mark_v) == DIRECTED:
-            lines.append(f"{ends}/>")
-            continue
-        marks = f'<data key="mark_u">{mark_u}</data><data key="mark_v">{mark_v}</data>'
-        lines.append(f'{ends} directed="false">{marks}</edge>')
+        said = origin_words(graph.origin(u, v, mark_u, mark_v))
+        if (mark_u, mark_v) != DIRECTED:
+            ends += ' directed="false"'
+            said = {"mark_u": mark_u, "mark_v": mark_v, **said}
+        data = "".join(f'<data key="{key}">{value}</data>' for key, value in said.items())
+        lines.append(f"{ends}>{data}</edge>" if data else f"{ends}/>")
     return Written("\n".join([*lines, "  </graph>", "</graphml>"]) + "\n", [])

@@ -1,7 +1,8 @@
 """JSON: our own lossless form, and networkx's node-link form.
 
 Ours: ``{"format": "workbench-graph", "version": 1, "kind": ..., "nodes": [{"name": ...,
-"latent": true}], "edges": [{"source", "target", "mark_source", "mark_target"}], "info": {}}``.
+"latent": true}], "edges": [{"source", "target", "mark_source", "mark_target"}], "info": {}}``;
+an edge that was not drawn also has ``origin`` and, if it was learned, ``confidence``.
 Node-link: ``{"directed": true, "nodes": [{"id": ...}], "links": [{"source", "target"}]}``, where
 newer releases of networkx say ``edges`` for ``links``.
 """
@@ -15,9 +16,10 @@ from functools import partial
 from typing import Any
 
 from ..causal_graph import CausalGraph
+from ..origins import SOURCES
 from ..parts import KINDS, MARKS
-from .attributed import Listing
-from .source import MAX_DEPTH, MAX_TOKENS, At, Draft, Source, Written, shown, suggestion
+from .attributed import Listing, origin_words
+from .source import MAX_DEPTH, MAX_TOKENS, At, Draft, Source, Written, origin_of, shown, suggestion
 
 FORMAT, VERSION = "workbench-graph", 1
 _MARKS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
@@ -59,13 +61,20 @@ def _own(source: Source, data: dict[str, Any]) -> Draft:
             draft.latent.add(name)
     ends = ("source", "target", "mark_source", "mark_target")
     for at, edge in _objects(source, data, "edges"):
-        _only(draft, edge, at, set(ends))
+        _only(draft, edge, at, {*ends, "origin", "confidence"})
         u, v, mark_u, mark_v = (edge.get(end) for end in ends)
         if not isinstance(u, str) or not isinstance(v, str):
             raise draft.error("an edge needs a 'source' and a 'target', both texts", at)
         if mark_u not in MARKS or mark_v not in MARKS:
             raise draft.error("an edge has an unknown mark", at, f"Marks are {', '.join(MARKS)}.")
-        draft.edge(draft.known(u, at), draft.known(v, at), mark_u, mark_v, at)
+        origin = origin_of(edge.get("origin", "drawn"), edge.get("confidence"))
+        if origin is None:
+            raise draft.error(
+                "an edge has an origin or a confidence that is none",
+                at,
+                f"Origins are {', '.join(SOURCES)}; a confidence lies between 0 and 1.",
+            )
+        draft.edge(draft.known(u, at), draft.known(v, at), mark_u, mark_v, at, origin)
     return draft
 
 
@@ -191,6 +200,7 @@ def write(graph: CausalGraph) -> Written:
         ],
         "edges": [
             {"source": u, "target": v, "mark_source": a, "mark_target": b}
+            | origin_words(graph.origin(u, v, a, b))
             for u, v, a, b in graph.edges
         ],
         "info": info,

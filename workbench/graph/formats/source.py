@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from ...core.errors import FileFormatError, GraphError, did_you_mean
 from ..causal_graph import CausalGraph
-from ..parts import Mark
+from ..origins import DRAWN, SOURCES, Origin
+from ..parts import Edge, Mark
 
 MAX_BYTES = 50_000_000
 MAX_NODES = 100_000
@@ -78,6 +79,7 @@ class Draft:
     nodes: dict[str, None] = field(default_factory=dict)
     edges: list[tuple[str, str, Mark, Mark]] = field(default_factory=list)
     latent: set[str] = field(default_factory=set)
+    origins: dict[Edge, Origin] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     _between: dict[tuple[str, str], set[tuple[Mark, Mark]]] = field(default_factory=dict)
 
@@ -116,6 +118,7 @@ class Draft:
         mark_u: Mark = TAIL,
         mark_v: Mark = ARROW,
         at: At = None,
+        origin: Origin = DRAWN,
     ) -> None:
         """Note an edge; repeats are fine, contradictions are not."""
         if u == v:
@@ -131,12 +134,15 @@ class Draft:
         if len(self.edges) >= MAX_EDGES:
             raise self.error(f"more than {MAX_EDGES:,} edges", at)
         self.edges.append((u, v, mark_u, mark_v))
+        if origin != DRAWN:
+            self.origins[u, v, mark_u, mark_v] = origin
 
     def finish(self, kind: str | None = None) -> CausalGraph:
         """The graph; ``kind`` wins over what the file says."""
         kind = kind or self.kind
         try:
-            return build(self.nodes, self.edges, self.latent, kind, self.info)
+            graph = build(self.nodes, self.edges, self.latent, kind, self.info)
+            return graph.with_origins(self.origins)
         except GraphError as error:
             if self.source.path is not None:
                 error.problem += f" (in {self.source.path})"
@@ -170,6 +176,22 @@ def kind_lost(graph: CausalGraph, as_read: str | None = None) -> list[tuple[str,
     """The kind, as a loss, if reading the marks (under ``as_read``) would give another one."""
     back = build(graph.nodes, graph.edges, graph.latent, as_read).kind
     return [(f"the kind {graph.kind!r} (it is read back as {back!r})", ())] * (back != graph.kind)
+
+
+def origins_lost(graph: CausalGraph) -> list[tuple[str, tuple[str, ...]]]:
+    """That edges were not drawn by whoever passes the file on, as a loss."""
+    return [("which edges were learned or required", ())] * bool(graph.origins)
+
+
+def origin_of(source: Any, confidence: Any) -> Origin | None:
+    """The origin that two attributes of an edge stand for; None if they are no such thing."""
+    if source not in SOURCES or (confidence is not None and isinstance(confidence, bool)):
+        return None
+    try:
+        share = None if confidence is None else float(confidence)
+    except (TypeError, ValueError):
+        return None
+    return Origin(source, share) if share is None or 0 <= share <= 1 else None
 
 
 def latent_lost(graph: CausalGraph) -> list[tuple[str, tuple[str, ...]]]:

@@ -32,6 +32,7 @@ from .source import (
     arrow,
     kind_lost,
     latent_lost,
+    origins_lost,
     shown,
     suggestion,
 )
@@ -202,7 +203,9 @@ def write_adjacency(graph: CausalGraph) -> Written:
     for row in graph.nodes:
         marks = (cells.get((row, column), "0") for column in graph.nodes)
         out.append(",".join([_cell(row), *marks]))
-    return Written("\n".join(out) + "\n", latent_lost(graph) + kind_lost(graph))
+    return Written(
+        "\n".join(out) + "\n", latent_lost(graph) + kind_lost(graph) + origins_lost(graph)
+    )
 
 
 # -- edge list ---------------------------------------------------------------------------------
@@ -250,7 +253,7 @@ def write_edges(graph: CausalGraph) -> Written:
         if name in graph.latent or name not in joined:
             out.append(_line([name, "", "latent" if name in graph.latent else "node"]))
     out += [_line([u, v, arrow(*marks)]) for u, v, *marks in graph.edges]
-    return Written("\n".join(out) + "\n", kind_lost(graph))
+    return Written("\n".join(out) + "\n", kind_lost(graph) + origins_lost(graph))
 
 
 _QUOTED = re.compile(r'[",;\t\r\n]|^\s|\s$|^$')

@@ -21,7 +21,7 @@ import re
 
 from ...core.errors import FileFormatError
 from ..causal_graph import CausalGraph
-from .source import ARROWS, Draft, Source, Written, arrow, kind_lost, lines
+from .source import ARROWS, Draft, Source, Written, arrow, kind_lost, lines, origins_lost
 
 _NUMBER = re.compile(r"\s*\d+\.[ \t]+")
 _ARROW = re.compile(rf"(?<=\s)(?:{'|'.join(re.escape(a) for a in ARROWS)})(?=\s)")
@@ -127,4 +127,4 @@ def write(graph: CausalGraph) -> Written:
     out = ["Graph Nodes:", ";".join(shown), "", "Graph Edges:"]
     for i, (u, v, mark_u, mark_v) in enumerate(graph.edges, 1):
         out.append(f"{i}. {u} {arrow(mark_u, mark_v)} {v}")
-    return Written("\n".join(out) + "\n", kind_lost(graph))
+    return Written("\n".join(out) + "\n", kind_lost(graph) + origins_lost(graph))
