@@ -82,10 +82,20 @@ class Baseline:
         return self._by_column(lambda x: np.median(np.abs(x - np.median(x))))
 
     @cached_property
+    def iqr(self) -> np.ndarray:
+        """Interquartile ranges, shape (p,)."""
+        return self._by_column(lambda x: np.subtract(*np.percentile(x, [75, 25])))
+
+    @cached_property
+    def iqr_scale(self) -> np.ndarray:
+        """IQR / 1.349; where half of the values agree the robust scale."""
+        solid = (self.iqr > 1e-9 * self.sd) & ~self.constant
+        return np.where(solid, _IQR_TO_SD * self.iqr, self.robust_scale)
+
+    @cached_property
     def robust_scale(self) -> np.ndarray:
         """1.4826 MAD; where more than half of the values agree IQR / 1.349, else the sd."""
-        iqr = self._by_column(lambda x: np.subtract(*np.percentile(x, [75, 25])))
-        mad = np.where(self.mad > 0, _MAD_TO_SD * self.mad, _IQR_TO_SD * iqr)
+        mad = np.where(self.mad > 0, _MAD_TO_SD * self.mad, _IQR_TO_SD * self.iqr)
         return np.where((mad > 1e-9 * self.sd) & ~self.constant, mad, self.scale)
 
     def _by_column(self, statistic) -> np.ndarray:
