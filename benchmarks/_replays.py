@@ -155,10 +155,16 @@ def idi(t: Tables, own: bool, draws: int = 1) -> list[str]:
 
 def toca(t: Tables) -> list[str]:
     """TOCA as released: all fixed nodes get the fix value of the last one, the target too, so that
-    the 1000 draws agree and the score is log(1), log(0) or absent."""
+    the 1000 draws agree and the score is log(1), log(0) or absent: its order is networkx's."""
+    import networkx as nx
+
+    known = t.ancestors | {t.target}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(n for n in t.whole if n in known)
+    graph.add_edges_from((p, n) for n in t.parents if n in known for p in t.parents[n])
     observed = float(t.score(t.target, t.window[t.target].iloc[t.worst]))
     fixes, last, score = t.fixes(1), None, {}
-    for node in reversed([n for n in t.parents if n in t.ancestors or n == t.target]):
+    for node in reversed(list(nx.topological_sort(graph))):
         count = 1000.0 * float(t.score(t.target, fixes[node]) >= observed)
         if count and last is not None:
             score[node] = np.log(last / count) if last else -np.inf
