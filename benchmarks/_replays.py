@@ -7,7 +7,7 @@ Nagalapatti et al., "Robust root cause diagnosis using in-distribution intervent
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ TAU = 5.0
 FIRST = 2  # the row in which the faults are taken to show
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Tables:
     """One fault as the published evaluation sees it.
 
@@ -29,14 +29,14 @@ class Tables:
         whole: The same before anything was marginalised.
         raw: Fault-free rows and window with gaps.
         target: The front end.
-        rng: Source of the draws.
+        rng: Source of the draws; set anew for each method and draw.
     """
 
     parents: dict[str, tuple[str, ...]]
     whole: dict[str, tuple[str, ...]]
     raw: tuple[pd.DataFrame, pd.DataFrame]
     target: str
-    rng: np.random.Generator
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
 
     @cached_property
     def normal(self) -> pd.DataFrame:
@@ -124,19 +124,14 @@ class Tables:
         return out
 
 
-def tables(cell: Cell, fault: Fault, leaky: bool, seed: int, draw: int = 0) -> Tables:
+def tables(cell: Cell, fault: Fault, leaky: bool) -> Tables:
     """One fault in the published form, with the graph that is shared (``leaky``) or fresh."""
     whole = {n: cell.graph.parents(n) for n in cell.graph.nodes}
     parents, _ = marginalise(whole, cell.removed(fault, leaky))
     depth = generations(parents)
     order = sorted(parents, key=depth.__getitem__)
-    return Tables(
-        {n: parents[n] for n in order},
-        whole,
-        (cell.normal, fault.window),
-        cell.target,
-        np.random.default_rng([seed, draw, *map(ord, fault.issue)]),
-    )
+    known = {n: parents[n] for n in order}
+    return Tables(known, whole, (cell.normal, fault.window), cell.target)
 
 
 def idi(t: Tables, own: bool, draws: int = 1) -> list[str]:

@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = exports(
         "TOCA": ".toca",
         "BARO": ".baro",
         "CounterfactualAttribution": ".counterfactual_attribution",
+        "calibrate": ".calibration",
         "evaluate": ".evaluate",
         "Evaluation": ".evaluate",
     },

@@ -9,6 +9,7 @@ from .baseline import pareto_tail
 from .scorers import Scorer, deviations
 from .system import System
 
+_NORMAL = np.array([-1.67, -0.97, -0.43, 0.0, 0.43, 0.97, 1.67])  # of equal probability each
 _UNKNOWN = 3.0  # sd: a metric that never changed tells nothing about its departures
 
 
@@ -47,7 +48,8 @@ def calibrate(
     Example:
         >>> import pandas as pd
         >>> from workbench.diagnosis import NSigma, System
-        >>> normal = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 3)), columns=["a", "b", "c"])
+        >>> rows = np.random.default_rng(0).normal(size=(2000, 3))
+        >>> normal = pd.DataFrame(rows, columns=["a", "b", "c"])
         >>> limits = calibrate(System(None, normal), rate=0.05, rows=100)
         >>> NSigma(threshold=limits).threshold["a"] > 3.5
         True
@@ -67,9 +69,29 @@ def calibrate(
 
 
 def _quantile(size: np.ndarray, level: float) -> float:
-    """The size that is passed with probability ``level``."""
+    """The size that is passed with probability ``level``, averaged over what the tail may be.
+
+    Shape and scale are known to about 1 / sqrt(k) from k values of the tail. Far out that is most
+    of the risk, so the probability is averaged over their errors instead of taken at the estimate.
+    """
     size, start, share, shape, scale = pareto_tail(size)
     if level >= share:
         return float(np.quantile(size, 1 - level))
-    fall = np.log(share / level)
-    return float(start + (scale * fall if shape == 0 else scale * np.expm1(shape * fall) / shape))
+    k = max(round(share * len(size)), 1)
+    mean = scale / (1 - shape)
+    shapes = np.clip(shape + _NORMAL * (1 + shape) / k**0.5, 0.0, 0.8)
+    means = mean * np.exp(_NORMAL / k**0.5)
+    shapes, means = (x.ravel() for x in np.meshgrid(shapes, means))
+    scales = means * (1 - shapes)
+
+    def log_chance(excess: float) -> float:
+        bent = np.log1p(np.maximum(shapes, 1e-9) * excess / scales) / np.maximum(shapes, 1e-9)
+        return float(np.log(share * np.mean(np.exp(-bent))))
+
+    low, high = 0.0, mean
+    while log_chance(high) > np.log(level):
+        low, high = high, 2 * high
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if log_chance(middle) > np.log(level) else (low, middle)
+    return start + high
