@@ -94,12 +94,15 @@ def _residuals(case: Case) -> np.ndarray:
     """Largest |residual| of each metric over the window in sd of its noise, shape (p,)."""
     system = case.system
     z = deviations(system, case.window, "z")
-    middle = np.nanmedian(z, axis=0)  # stands in for a parent that a row doesn't record
+    middle = np.nanmedian(z, axis=0)
     whole = np.where(np.isnan(z), middle, z)
     out = np.empty(len(system.metrics))
     for j, metric in enumerate(system.metrics):
         fit = system.mechanism(metric)
         places = [system.position[p] for p in system.parents(metric)]
+        error = z[:, j] - z[:, places] @ fit.slopes
+        if np.isnan(error).all():  # no row records all parents
+            error = z[:, j] - whole[:, places] @ fit.slopes
         noise = 1.0 if system.constant[j] else max(fit.noise, _LEAST_NOISE)
-        out[j] = np.nanmax(np.abs(z[:, j] - whole[:, places] @ fit.slopes)) / noise
+        out[j] = np.nanmax(np.abs(error)) / noise
     return out
