@@ -57,6 +57,12 @@ def test_a_constant_metric_keeps_three_sd_and_methods_take_the_thresholds(shop):
     assert "db" in ranking.nodes
 
 
+def test_a_metric_that_rarely_leaves_one_value_has_a_finite_threshold():
+    values = pd.DataFrame({"up": [100.0] * 380 + [99.0] * 20, "two": [0.0, 1.0] * 200})
+    limits = calibrate(System(None, values), 0.05, 5)
+    assert all(1.0 < v < 1e3 for v in limits.values())
+
+
 @pytest.mark.parametrize("scorer", ["robust", "tail"])
 def test_every_scorer_has_its_own_thresholds(system, scorer):
     limits = calibrate(system, 0.05, 5, scorer=scorer)

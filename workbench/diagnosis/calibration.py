@@ -78,7 +78,8 @@ def _quantile(size: np.ndarray, level: float) -> float:
     if level >= share:
         return float(np.quantile(size, 1 - level))
     k = max(round(share * len(size)), 1)
-    mean = scale / (1 - shape)
+    # A tail of one repeated value says nothing about what lies beyond it.
+    mean = scale / (1 - shape) if scale > 0 else max(start, 1.0)
     shapes = np.clip(shape + _NORMAL * (1 + shape) / k**0.5, 0.0, 0.8)
     means = mean * np.exp(_NORMAL / k**0.5)
     shapes, means = (x.ravel() for x in np.meshgrid(shapes, means))
