@@ -7,9 +7,29 @@ from sklearn.base import clone
 
 from workbench import CausalGraph, Feature, Schema, load, save
 from workbench.core.errors import NotFittedError, ParameterError, QuestionError
-from workbench.diagnosis import CounterfactualAttribution, Incident, NSigma, Ranking, System
+from workbench.diagnosis import (
+    BARO,
+    CIRCA,
+    TOCA,
+    CounterfactualAttribution,
+    Incident,
+    NSigma,
+    Ranking,
+    SmoothTraversal,
+    System,
+    Traversal,
+)
 
-METHODS = [NSigma(), NSigma(scorer="robust"), CounterfactualAttribution(n_draws=10)]
+METHODS = [
+    NSigma(),
+    NSigma(scorer="robust"),
+    BARO(),
+    Traversal(),
+    SmoothTraversal(),
+    CIRCA(),
+    TOCA(n_draws=10),
+    CounterfactualAttribution(n_draws=10),
+]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning"),

@@ -33,6 +33,22 @@ def test_causes_come_first_and_moments_are_those_of_the_table(shop):
     assert not system.warnings and not system.marginalised
 
 
+def test_pairs_that_contradict_each_other_do_not_make_a_mechanism_without_noise():
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame(rng.normal(size=(90, 3)), columns=["a", "b", "y"])
+    rows.loc[:29, "y"] = rows["a"] + 0.1 * rows["y"]  # y follows a, and b, but a is against b
+    rows.loc[:29, "b"] = np.nan
+    rows.loc[30:59, "y"] = rows["b"] + 0.1 * rows["y"]
+    rows.loc[30:59, "a"] = np.nan
+    rows.loc[60:, "b"] = -rows["a"]
+    rows.loc[60:, "y"] = np.nan
+    system = System(CausalGraph(["a", "b", "y"], [("a", "y"), ("b", "y")]), rows)
+    assert np.linalg.eigvalsh(system.correlation())[0] > -1e-10
+    fit = system.mechanism("y")
+    z = np.nan_to_num(system.standardised(["y", *system.parents("y")])[:60])
+    assert 0.7 < fit.noise / (z[:, 0] - z[:, 1:] @ fit.slopes).std() < 1.4
+
+
 def test_pairwise_complete_covariance_agrees_with_pandas(shop):
     normal = shop.rows(500)
     gaps = np.random.default_rng(1).random(normal.shape) < 0.1

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..core.errors import CausalWarning, QuestionError, recording
 from ..core.parameters import Parameterised
-from .incident import Case, Incident, align
+from .incident import Case, Incident, align, worst_row
 from .ranking import Ranking, with_error
 from .scorers import limits
 from .system import System
@@ -93,7 +93,7 @@ class Diagnoser(Parameterised):
                 advice="Make one: Incident(rows, target).",
             )
         with recording() as notes:
-            case = align(self.system_, incident, self.scorer, self.threshold)
+            case = align(self.system_, incident, self.scorer, self.threshold, self._trigger)
             status, why, findings = self._answer(case)
         known = [*self.system_.warnings, *(CausalWarning(*w) for w in self.warnings_)]
         return _ranking(self, case, status, why, findings, (*known, *notes))
@@ -127,6 +127,11 @@ class Diagnoser(Parameterised):
 
     def _fit(self, system: System) -> None:
         """Learn what the system doesn't cache; nothing by default."""
+
+    def _trigger(self, size: np.ndarray, limit: float) -> int:
+        """The row to explain: the target's |deviation| per row (NaN where it was not recorded,
+        never everywhere) and its limit. The most anomalous one by default."""
+        return worst_row(size, limit)
 
     def _rank(self, case: Case) -> Findings:
         raise TypeError(f"{type(self).__name__} must define _rank(case)")
@@ -195,13 +200,20 @@ def _table(case: Case, status: str, findings: Findings | None) -> pd.DataFrame:
 
 def leaders(case: Case) -> np.ndarray:
     """Per node the position of its metric: for a loop of the one that deviates most."""
-    size, place = np.abs(case.deviation), case.system.position
-    return np.array(
+    return by_node(case, np.abs(case.deviation))[1]
+
+
+def by_node(case: Case, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per node the largest value among its metrics (NaN if none has one), and where it is."""
+    place = case.system.position
+    known = np.where(np.isnan(values), -np.inf, values)
+    lead = np.array(
         [
-            max((place[m] for m in case.system.members(n)), key=lambda j: size[j])
+            max((place[m] for m in case.system.members(n)), key=lambda j: known[j])
             for n in case.system.nodes
         ]
     )
+    return values[lead], lead
 
 
 def shown_row(row: Any) -> str:

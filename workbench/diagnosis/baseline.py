@@ -82,10 +82,20 @@ class Baseline:
         return self._by_column(lambda x: np.median(np.abs(x - np.median(x))))
 
     @cached_property
+    def iqr(self) -> np.ndarray:
+        """Interquartile ranges, shape (p,)."""
+        return self._by_column(lambda x: np.subtract(*np.percentile(x, [75, 25])))
+
+    @cached_property
+    def iqr_scale(self) -> np.ndarray:
+        """IQR / 1.349; where half of the values agree the robust scale."""
+        solid = (self.iqr > 1e-9 * self.sd) & ~self.constant
+        return np.where(solid, _IQR_TO_SD * self.iqr, self.robust_scale)
+
+    @cached_property
     def robust_scale(self) -> np.ndarray:
         """1.4826 MAD; where more than half of the values agree IQR / 1.349, else the sd."""
-        iqr = self._by_column(lambda x: np.subtract(*np.percentile(x, [75, 25])))
-        mad = np.where(self.mad > 0, _MAD_TO_SD * self.mad, _IQR_TO_SD * iqr)
+        mad = np.where(self.mad > 0, _MAD_TO_SD * self.mad, _IQR_TO_SD * self.iqr)
         return np.where((mad > 1e-9 * self.sd) & ~self.constant, mad, self.scale)
 
     def _by_column(self, statistic) -> np.ndarray:
@@ -120,7 +130,8 @@ class Baseline:
         """Correlation and the number of rows behind each entry.
 
         Entries with gaps are covariances over the common rows in units of each metric's own sd,
-        so that slopes mean the same for every pair; the matrix is made positive semi-definite.
+        so that slopes mean the same for every pair. Where such pairs contradict each other (no
+        table has these correlations) gaps count as the mean, which shrinks entries towards 0.
         """
         z = self.standardised(columns)
         counts = np.full((len(columns), len(columns)), len(z))
@@ -134,9 +145,12 @@ class Baseline:
         matrix = z.T @ z / n - sums * sums.T / n**2
         matrix[counts < 3] = 0.0
         np.fill_diagonal(matrix, np.where(self.constant[columns], 0.0, 1.0))
-        values, vectors = np.linalg.eigh(matrix)
-        if len(values) and values[0] < -1e-10:
-            matrix = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        if len(matrix) and np.linalg.eigvalsh(matrix)[0] < -1e-10:
+            # The pairs contradict each other: a mechanism from such a matrix, or from the nearest
+            # legal one, has no noise. With gaps at the mean the moments are those of a table.
+            size = np.sqrt(np.maximum(np.diag(counts), 1))
+            matrix = z.T @ z / (size[:, None] * size)
+            np.fill_diagonal(matrix, np.where(self.constant[columns], 0.0, 1.0))
         return matrix, counts
 
     def mechanism(self, child: int, parents: Sequence[int]) -> LinearMechanism:
@@ -184,20 +198,10 @@ class Baseline:
     def tail(self, j: int) -> tuple[np.ndarray, float, float, float, float]:
         """Generalised Pareto fit to the largest tenth of |x - mean| / scale of one metric.
 
-        Returns the sorted deviations, the start of the tail, its probability, shape and scale
-        (probability-weighted moments; the shape is kept in [0, 0.5]: no finite end point, and a
-        finite variance).
+        See :func:`pareto_tail`.
         """
         if j not in self._tails:
-            size = np.sort(np.abs(self.column(j) - self.mean[j]) / self.scale[j])
-            k = min(max(10, len(size) // 10), len(size) - 1)
-            start = float(size[-k - 1])
-            excess = size[-k:] - start
-            b0 = float(excess.mean())
-            b1 = float(np.mean((1 - (np.arange(1, k + 1) - 0.35) / k) * excess))
-            shape = 2 - b0 / (b0 - 2 * b1) if b0 > 2 * b1 > 0 else 0.0
-            shape = min(max(shape, 0.0), 0.5)
-            self._tails[j] = size, start, k / len(size), shape, b0 * (1 - shape)
+            self._tails[j] = pareto_tail(np.abs(self.column(j) - self.mean[j]) / self.scale[j])
         return self._tails[j]
 
     def _state(self) -> dict:
@@ -206,6 +210,28 @@ class Baseline:
     @classmethod
     def _from_state(cls, state: dict) -> Baseline:
         return cls(**state)
+
+
+def pareto_tail(size: np.ndarray) -> tuple[np.ndarray, float, float, float, float]:
+    """Generalised Pareto fit to the largest tenth of some sizes (at least ten).
+
+    Returns the sorted sizes, the start of the tail, its probability, shape and scale
+    (probability-weighted moments; the shape is kept in [0, 0.5]: no finite end point, and a
+    finite variance).
+
+    References:
+        Hosking and Wallis, "Parameter and quantile estimation for the generalized Pareto
+        distribution", Technometrics, 1987.
+    """
+    size = np.sort(size)
+    k = min(max(10, len(size) // 10), len(size) - 1)
+    start = float(size[-k - 1])
+    excess = size[-k:] - start
+    b0 = float(excess.mean())
+    b1 = float(np.mean((1 - (np.arange(1, k + 1) - 0.35) / k) * excess))
+    shape = 2 - b0 / (b0 - 2 * b1) if b0 > 2 * b1 > 0 else 0.0
+    shape = min(max(shape, 0.0), 0.5)
+    return size, start, k / len(size), shape, b0 * (1 - shape)
 
 
 def _moments(x: np.ndarray) -> tuple[float, float, float, float]:

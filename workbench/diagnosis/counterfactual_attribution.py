@@ -96,8 +96,8 @@ class CounterfactualAttribution(Diagnoser):
             why = f"{case.target!r} never changed before: what moves it can't be learned"
             return Findings(blank, np.zeros(len(nodes), bool), [""] * len(nodes), abstain=why)
         draws, orders = spawn(self.random_state, 2)
-        shares = _decompose(case, self.n_draws, generator(draws))
-        _warn_of_misfit(case, shares)
+        shares = decompose(case, self.n_draws, generator(draws))
+        warn_of_misfit(case, shares)
         phi, se = _attribute(shares, self.n_permutations, orders)
         total = float(phi.sum())
         _warn_of_cancelling(case, phi)
@@ -172,7 +172,7 @@ class Shares:
         return float(self.variance[0].sum() ** 0.5)
 
 
-def _decompose(case: Case, n_draws: int, rng: np.random.Generator) -> Shares:
+def decompose(case: Case, n_draws: int, rng: np.random.Generator) -> Shares:
     """Abduct the noise and follow it down to the target, for the estimate and its redraws."""
     system, z = case.system, case.z
     names = (*system.ancestors(case.target), case.target)
@@ -239,7 +239,7 @@ def _attribute(shares: Shares, n_permutations: int, seed: Seed) -> tuple[np.ndar
     m = push.shape[1]
     if m <= MOST_EXACT:
         masks = subsets(m).T.astype(float)
-        values = _log_exceedance(push @ masks, variance @ (1.0 - masks), push.sum(axis=1))
+        values = log_exceedance(push @ masks, variance @ (1.0 - masks), push.sum(axis=1))
         values[:, -1] = 0.0  # every noise kept: the target is where it was
         every = exact_shapley(values)
         phi[playing], se[playing] = every[0], every[1:].std(axis=0, ddof=1)
@@ -250,7 +250,7 @@ def _attribute(shares: Shares, n_permutations: int, seed: Seed) -> tuple[np.ndar
             gone = np.cumsum(push[:, orders], axis=-1)
             left = np.cumsum(variance[:, orders][..., ::-1], axis=-1)[..., ::-1]
             none = np.zeros((*gone.shape[:-1], 1))
-            out = _log_exceedance(
+            out = log_exceedance(
                 np.concatenate([none, gone], axis=-1),
                 np.concatenate([left, none], axis=-1),
                 push.sum(axis=1)[:, None],
@@ -281,7 +281,7 @@ def _equal_for_equals(phi: np.ndarray, push: np.ndarray, variance: np.ndarray) -
     return (np.bincount(group, phi) / np.bincount(group))[group]
 
 
-def _log_exceedance(mean: np.ndarray, variance: np.ndarray, observed: np.ndarray) -> np.ndarray:
+def log_exceedance(mean: np.ndarray, variance: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """log P(|N(mean, variance)| >= |observed|); ``observed`` has no last axis."""
     from scipy.special import log_ndtr
 
@@ -292,7 +292,7 @@ def _log_exceedance(mean: np.ndarray, variance: np.ndarray, observed: np.ndarray
     return np.logaddexp(log_ndtr((mean - limit) / sd), log_ndtr((-mean - limit) / sd))
 
 
-def _warn_of_misfit(case: Case, shares: Shares) -> None:
+def warn_of_misfit(case: Case, shares: Shares) -> None:
     """Say when graph and normal noise can't reproduce how the target varies in quiet times."""
     slack = max(0.1, 3 / case.system.count[case.system.position[case.target]] ** 0.5)
     if abs(shares.implied_sd - 1) > slack:

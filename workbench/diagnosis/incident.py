@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -103,7 +103,8 @@ class Case:
         window: Values, shape (T, p), NaN where not recorded; p as in ``system.metrics``.
         deviations: Signed deviations of the window in standard deviations, shape (T, p).
         limits: Deviation from which a metric counts as anomalous, shape (p,).
-        trigger: The row in which the target is most anomalous; None if it was never recorded.
+        trigger: The row to explain, by default the one in which the target is most anomalous;
+            None if the target was never recorded.
         missing: Metrics without any value in the incident.
         filled: Metrics not recorded in the trigger row: the median of the window stands in.
         scorer: How deviations were measured.
@@ -161,8 +162,43 @@ class Case:
         return text + (" (constant until then)" if self.system.constant[j] else "")
 
 
-def align(system: System, incident: Incident, scorer: Scorer, threshold: Any) -> Case:
+def worst_row(size: np.ndarray, limit: float) -> int:
+    """The row in which the target is most anomalous."""
+    return int(np.nanargmax(size))
+
+
+def first_row(size: np.ndarray, limit: float, skip: int = 0) -> int:
+    """The first row from ``skip`` on in which the target is anomalous.
+
+    If there is none, the worst of these rows; a window of fewer rows ends with its last.
+
+    Example:
+        >>> first_row(np.array([0.0, 6.0, 1.0, 4.0, 9.0]), limit=3.0, skip=2)
+        3
+    """
+    start = min(skip, len(size) - 1)
+    later = size[start:]
+    if np.isnan(later).all():
+        return worst_row(size, limit)
+    over = np.flatnonzero(later > limit)
+    return start + int(over[0] if len(over) else np.nanargmax(later))
+
+
+def align(
+    system: System,
+    incident: Incident,
+    scorer: Scorer,
+    threshold: Any,
+    trigger: Callable[[np.ndarray, float], int] = worst_row,
+) -> Case:
     """Match an incident to a system: by name, without unrecorded metrics, at the trigger row.
+
+    Args:
+        system: What is usual.
+        incident: What was observed.
+        scorer: How deviations are measured.
+        threshold: From which deviation on a metric is anomalous.
+        trigger: (|deviation| of the target per row, its limit) -> the row to explain.
 
     Raises:
         QuestionError: The target is not a metric of the system.
@@ -189,8 +225,10 @@ def align(system: System, incident: Incident, scorer: Scorer, threshold: Any) ->
         )
     deviation = deviations(system, window, scorer)
     aim = np.abs(deviation[:, system.position[target]])
-    trigger = None if np.isnan(aim).all() else int(np.nanargmax(aim))
-    gaps = () if trigger is None else np.flatnonzero(np.isnan(window[trigger]))
+    row = None
+    if not np.isnan(aim).all():
+        row = trigger(aim, float(bounds[system.position[target]]))
+    gaps = () if row is None else np.flatnonzero(np.isnan(window[row]))
     case = Case(
         system=system,
         target=target,
@@ -198,12 +236,12 @@ def align(system: System, incident: Incident, scorer: Scorer, threshold: Any) ->
         window=window,
         deviations=deviation,
         limits=bounds,
-        trigger=trigger,
+        trigger=row,
         missing=missing,
         filled=tuple(system.metrics[j] for j in gaps),
         scorer=scorer,
     )
-    if trigger is not None:
+    if row is not None:
         _warn_of_oddities(case)
     return case
 

@@ -45,7 +45,7 @@ def tail_score(system: System, values: np.ndarray) -> np.ndarray:
     out = deviation.copy()
     for j in np.flatnonzero(~system.constant):
         x = np.abs(deviation[..., j])
-        out[..., j] = np.copysign(_normal_equivalent(_log_tail(system, j, x)), deviation[..., j])
+        out[..., j] = np.copysign(_normal_equivalent(log_tail(system, j, x)), deviation[..., j])
     return np.where(np.isnan(deviation), np.nan, out)
 
 
@@ -98,7 +98,7 @@ def _scaled(difference: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.where(scale > 0, difference / np.where(scale > 0, scale, 1.0), jump)
 
 
-def _log_tail(system: System, j: int, size: np.ndarray) -> np.ndarray:
+def log_tail(system: System, j: int, size: np.ndarray) -> np.ndarray:
     """log P(|deviation| >= size) of one metric."""
     body, start, share, shape, scale = system.tail(system.metrics[j])
     at_least = len(body) - np.searchsorted(body, size, side="left")

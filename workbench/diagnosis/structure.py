@@ -88,6 +88,20 @@ def marginalise(
     return {n: kept[n] for n in parents if n in kept}, groups
 
 
+def children_of(parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Turn a mapping of parents around.
+
+    Example:
+        >>> children_of({"a": (), "b": ("a",), "c": ("a", "b")})
+        {'a': ['b', 'c'], 'b': ['c'], 'c': []}
+    """
+    children: dict[str, list[str]] = {n: [] for n in parents}
+    for node, above in parents.items():
+        for parent in above:
+            children[parent].append(node)
+    return children
+
+
 def generations(parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Length of the longest path into each node of an acyclic graph; roots have 0.
 
@@ -96,11 +110,8 @@ def generations(parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
         {'a': 0, 'b': 1, 'c': 2}
     """
     depth: dict[str, int] = {}
-    children: dict[str, list[str]] = {n: [] for n in parents}
+    children = children_of(parents)
     waiting = {n: len(p) for n, p in parents.items()}
-    for node, above in parents.items():
-        for parent in above:
-            children[parent].append(node)
     ready = [n for n, k in waiting.items() if not k]
     for node in ready:
         depth[node] = max((depth[p] + 1 for p in parents[node]), default=0)
