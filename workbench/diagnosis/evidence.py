@@ -65,19 +65,19 @@ class Evidence:
     @cached_property
     def before(self) -> np.ndarray:
         """Median of every column over the fault-free rows, shape (p,)."""
-        return self.onset.centre
+        return self.onset.usual.centre
 
     @cached_property
     def moved(self) -> np.ndarray:
         """Robust deviation of ``during``, shape (p,)."""
-        return deviations_of(self.during, self.onset.centre, self.onset.scale)
+        return deviations_of(self.during, self.onset.usual.centre, self.onset.usual.scale)
 
     @cached_property
     def since(self) -> np.ndarray:
         """Row in which each column left its usual range for good; -1 if it never did."""
         start = max(self.first_row - _LOOK_BACK, 0)
         z = deviations_of(
-            self.values[start : self.last_row + 1], self.onset.centre, self.onset.scale
+            self.values[start : self.last_row + 1], self.onset.usual.centre, self.onset.usual.scale
         )
         out = np.abs(z) > _FIRST
         out &= np.sign(z) == np.sign(self.moved)
@@ -207,12 +207,13 @@ class Evidence:
         """User-facing metrics that are worse than usual, entry services first."""
         series, graph = self.watch.telemetry.series, self.watch.graph
         below = self._downstream(blamed)
+        own = {m for n in blamed[:1] for m in self._system.members(n)} - {self.onset.target}
         called = {callee for _, callee in graph.calls}
         rows = {}
         for column, service, kind in zip(
             series.index, series["service"], series["kind"], strict=True
         ):
-            if kind not in _USER_FACING or column not in self._system.position:
+            if kind not in _USER_FACING or column not in self._system.position or column in own:
                 continue
             z = self.moved[self.place[column]]
             if not np.isfinite(z) or sign_of(kind) * z <= THRESHOLD:
@@ -320,14 +321,18 @@ class Evidence:
 
     def _baseline(self) -> dict[str, str]:
         onset, telemetry = self.onset, self.watch.telemetry
-        times = telemetry.frame.index[onset.usual]
+        times = telemetry.frame.index[onset.usual.rows]
         out = {
-            "fault-free rows": f"{int(onset.usual.sum()):,} from {_stamp(times[0])} to "
+            "fault-free rows": f"{int(onset.usual.rows.sum()):,} from {_stamp(times[0])} to "
             f"{_stamp(times[-1])}, step {shown_span(telemetry.step)}",
         }
-        if onset.excluded:
-            spans = [f"{_stamp(a)} to {b:%H:%M}" for a, b in onset.excluded[:4]]
-            more = f" and {len(onset.excluded) - 4} more" if len(onset.excluded) > 4 else ""
+        if onset.usual.excluded:
+            spans = [f"{_stamp(a)} to {b:%H:%M}" for a, b in onset.usual.excluded[:4]]
+            more = (
+                f" and {len(onset.usual.excluded) - 4} more"
+                if len(onset.usual.excluded) > 4
+                else ""
+            )
             out["left out as earlier incidents"] = "; ".join(spans) + more
         if onset.onset is not None:
             n = int(onset.during.sum())
@@ -341,12 +346,16 @@ class Evidence:
     def _usual_sentence(self) -> str:
         onset = self.onset
         looked = [
-            f"{name} {'%.2g' % z} sd" if np.isfinite(z) else f"{name} not recorded"
+            f"{name} {number(z, 2)} sd" if np.isfinite(z) else f"{name} not recorded"
             for name, z in onset.candidates.items()
         ]
+        near = ""
+        if onset.nearest is not None:
+            start, end = onset.nearest
+            near = f" The nearest unusual stretch is {_stamp(start)} to {end:%H:%M}."
         return (
             f"Nothing unusual within a step of {_stamp(onset.alarm)}: "
-            f"{', '.join(looked[:4])} at most (an incident begins at {THRESHOLD:g} sd)."
+            f"{', '.join(looked[:4])} at most (an incident begins at {THRESHOLD:g} sd).{near}"
         )
 
     def _moved_text(self, facts: dict | pd.Series) -> str:
@@ -367,7 +376,25 @@ class Evidence:
         name = best.name if best.name.startswith("loop(") else f"{best['service']} {best['metric']}"
         share = best["explains"]
         part = "" if not np.isfinite(share) else f", which explains {min(share, 1.0):.0%} of it"
-        return f"{self._target_text()}; cause: {name} ({self._moved_text(best)}){part}."
+        inside = self._inside(best)
+        return f"{self._target_text()}; cause: {name} ({self._moved_text(best)}){part}{inside}."
+
+    def _inside(self, best: pd.Series) -> str:
+        """What moved with the cause inside its service: a curved effect of it on the cause looks
+        like a change of the cause's own."""
+        names = [best.name] if best.name in self.place else []
+        above = [p for n in names for p in self._system.parents(n)]
+        series = self.watch.telemetry.series
+        above = [
+            p
+            for p in above
+            if series.loc[p, "service"] == best["service"] and self.since[self.place[p]] >= 0
+        ]
+        if not above:
+            return ""
+        top = max(above, key=lambda p: abs(self.moved[self.place[p]]))
+        facts = self._facts(top)
+        return f"; with it moved {top} ({self._moved_text(facts)})"
 
     def _no_cause(self, own: bool, weak: bool) -> str:
         if own:

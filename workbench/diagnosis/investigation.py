@@ -83,7 +83,8 @@ class Investigation(Result):
 
     @property
     def suspect_changes(self) -> pd.DataFrame:
-        """Changes that touch a blamed service or one upstream of it."""
+        """Changes that touch a blamed service (or the target, if nothing is blamed), or one
+        upstream of it."""
         if not len(self.changes):
             return self.changes
         return self.changes[self.changes["touches"] != "elsewhere"]
@@ -107,6 +108,8 @@ class Investigation(Result):
         else:
             parts.append(self.status)
         suspects = self.suspect_changes
+        if len(suspects) and self.status != "found":  # nothing upstream is unusual
+            suspects = suspects[suspects["touches"] != "upstream of it"]
         if len(suspects):
             parts.append(self._change_text(suspects.iloc[0]))
         elif self.status != "target is usual" and len(self.changes):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pandas as pd
 
 from ..core.errors import QuestionError, did_you_mean, recording
@@ -14,7 +16,7 @@ from .evidence import Evidence
 from .incident import Incident
 from .investigation import Investigation
 from .metric_graph import FLOWS, Flow, metric_graph
-from .onset import Onset, find_onset
+from .onset import Usual, find_onset, learn_usual
 from .system import System
 from .telemetry.changes import as_changes, read_changes
 from .telemetry.kinds import Kind
@@ -31,8 +33,9 @@ class OnCall:
     """A set of services under watch: asked why, as often as there are alarms.
 
     Builds the causal graph over the metrics from who calls whom, picks the fault-free rows and
-    the onset for each alarm, and lets a diagnosis method rank the causes. What was learned for
-    one alarm serves the next ones, as long as the fault-free rows still lie before them.
+    the onset for each alarm, and lets a diagnosis method rank the causes. Every alarm is judged
+    by the rows before it, whatever was asked before; :meth:`learn` fixes those rows once, so
+    that answers take less than a second.
 
     Args:
         telemetry: Metrics over time.
@@ -45,6 +48,7 @@ class OnCall:
         GraphError: No service of the graph has a metric.
 
     Example:
+        >>> import numpy as np
         >>> r = np.random.default_rng(0)
         >>> times = pd.date_range("2026-03-01 10:00", periods=300, freq="min", tz="UTC")
         >>> db, own = r.normal(20, 1, 300), r.normal(0, 1, 300)
@@ -72,7 +76,9 @@ class OnCall:
         with recording() as notes:
             self.metric_graph = metric_graph(graph, telemetry, flows)
         self._notes = (*telemetry.warnings, *graph.warnings, *notes)
-        self._known: tuple[Onset, Diagnoser] | None = None
+        self._inside = {n for edge in self.metric_graph.edges for n in edge}
+        self._learned: Usual | None = None
+        self._last: tuple[np.ndarray, Diagnoser] | None = None
 
     @classmethod
     def from_files(
@@ -105,6 +111,21 @@ class OnCall:
         said = None if changes is None else read_changes(changes)
         return cls(found, calls, changes=said, method=method)
 
+    def learn(self, until: str | pd.Timestamp) -> Self:
+        """Take the fault-free rows before ``until`` as usual for all alarms that follow.
+
+        Reading, fitting and most of the work of a first answer are then done.
+
+        Args:
+            until: A time, UTC where it has no zone; alarms before it are refused.
+
+        Raises:
+            DataError: Fewer than 20 fault-free rows.
+        """
+        self._learned = learn_usual(self.telemetry, moment(until, "until"))
+        self._fitted(self._learned)
+        return self
+
     def investigate(
         self,
         target: str,
@@ -128,12 +149,12 @@ class OnCall:
         alarm = moment(at)
         span = None if baseline is None else (moment(baseline[0]), moment(baseline[1]))
         with recording() as notes:
-            known = self._known[0] if self._known is not None and span is None else None
-            onset = find_onset(self.telemetry, columns, alarm, baseline=span, known=known)
+            learned = self._usual_for(alarm) if span is None else None
+            onset = find_onset(self.telemetry, columns, alarm, baseline=span, usual=learned)
             if onset.onset is None:
                 evidence = Evidence(self, onset, None, None)
             else:
-                method = self._fitted(onset)
+                method = self._fitted(onset.usual)
                 incident = Incident(self.telemetry.frame.loc[onset.window], onset.target)
                 evidence = Evidence(self, onset, method, method.rank(incident))
             found = evidence.investigation()
@@ -171,8 +192,7 @@ class OnCall:
         )
 
     def _connected(self, columns: list[str], target: str) -> list[str]:
-        inside = {n for edge in self.metric_graph.edges for n in edge}
-        kept = [c for c in columns if c in inside]
+        kept = [c for c in columns if c in self._inside]
         if not kept:
             service = self.telemetry.series.loc[columns[0], "service"]
             raise QuestionError(
@@ -182,17 +202,27 @@ class OnCall:
             )
         return kept
 
-    def _fitted(self, onset: Onset) -> Diagnoser:
+    def _usual_for(self, alarm: pd.Timestamp) -> Usual | None:
+        if self._learned is None:
+            return None
+        last = self.telemetry.frame.index[self._learned.rows][-1]
+        if alarm <= last:
+            raise QuestionError(
+                f"the alarm at {alarm:%Y-%m-%d %H:%M} UTC lies inside the rows that were learned "
+                f"as usual, which end at {last:%Y-%m-%d %H:%M} UTC",
+                advice="Pass baseline=(start, end), or make a new OnCall without learn().",
+            )
+        return self._learned
+
+    def _fitted(self, usual: Usual) -> Diagnoser:
         """The method fitted to the fault-free rows; the last one where the rows are the same."""
-        if self._known is not None and self._known[0].usual is onset.usual:
-            return self._known[1]
-        inside = {n for edge in self.metric_graph.edges for n in edge}
-        columns = [c for c in self.telemetry.frame.columns if c in inside]
-        normal = self.telemetry.frame.loc[onset.usual, columns]
+        if self._last is not None and np.array_equal(self._last[0], usual.rows):
+            return self._last[1]
+        columns = [c for c in self.telemetry.frame.columns if c in self._inside]
+        normal = self.telemetry.frame.loc[usual.rows, columns]
         system = System.from_edges(self.metric_graph.edges, normal, schema=self._schema(columns))
-        fresh = type(self.method)(**self.method.get_params(deep=False))
-        method = fresh.fit(system)
-        self._known = onset, method
+        method = type(self.method)(**self.method.get_params(deep=False)).fit(system)
+        self._last = usual.rows, method
         return method
 
     def _schema(self, columns: Sequence[str]):
@@ -200,6 +230,30 @@ class OnCall:
 
         units = self.telemetry.series["unit"]
         return Schema([Feature(c, unit=units[c] or None) for c in columns])
+
+
+def named(method: str | None, random_state: int = 0) -> Diagnoser:
+    """A diagnosis method by its name in ``workbench.diagnosis``; the default one for None.
+
+    Raises:
+        QuestionError: There is no such method.
+    """
+    kind = DEFAULT_METHOD
+    if method is not None:
+        import workbench.diagnosis as room
+
+        known = {n: getattr(room, n) for n in room.__all__}
+        known = {n: k for n, k in known.items() if isinstance(k, type) and issubclass(k, Diagnoser)}
+        known.pop("Diagnoser", None)
+        if method not in known:
+            raise QuestionError(
+                "there is no diagnosis method of this name",
+                value=method,
+                advice=did_you_mean(method, known),
+            )
+        kind = known[method]
+    seeded = "random_state" in kind().get_params()
+    return kind(random_state=random_state) if seeded else kind()
 
 
 def investigate(

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, QuestionError, warn
-from ..core.results import number
 from ..tables.gate import count
 from .baseline import CONSTANT_JUMP, CONSTANT_SHARE
 from .telemetry.series import Telemetry, shown_span
@@ -19,11 +18,29 @@ FEW_ROWS = 100
 THRESHOLD = 4.0  # robust sd from which a row of the target belongs to an incident
 _ALARM = 3.0  # what the row of an incident may fall back to without ending it
 _EARLIER = 6.0  # robust sd that count as an earlier incident of any metric
+_LASTING = 8.0  # robust sd, three rows running, of any latency, errors or availability
 _SHARE = 0.1  # ... if that many of the moving metrics are there at once
 _GUARD = 2  # steps around incidents that are neither usual nor unusual
 _QUIET = 5  # rows before the onset that the incident shows for comparison
 _MOST = 30  # rows of an incident that are looked at
 _MAD, _IQR = 1.482602218505602, 1 / 1.3489795003921634
+
+
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """Which rows are fault-free, and what is usual in them.
+
+    Attributes:
+        rows: A mask over the rows of the telemetry.
+        excluded: First and last time of each earlier incident that is left out.
+        centre: Median of every column, shape (p,).
+        scale: Robust standard deviation of every column, shape (p,).
+    """
+
+    rows: np.ndarray
+    excluded: tuple[tuple[pd.Timestamp, pd.Timestamp], ...]
+    centre: np.ndarray
+    scale: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,27 +51,23 @@ class Onset:
         target: The column that is explained.
         onset: First anomalous time; None if the target was never anomalous around the alarm.
         alarm: The time that was asked about.
-        usual: Fault-free rows, a mask over the rows of the telemetry.
+        usual: The fault-free rows.
         window: Rows of the incident, a mask: the anomalous ones and some quiet ones before them.
         during: The anomalous rows among them.
-        excluded: Times of earlier incidents that are not part of what is usual.
         deviation: Of the target at its worst, in robust standard deviations.
         candidates: The columns that were looked at -> their largest deviation.
-        centre: Median of every column over all rows before the incident.
-        scale: Robust standard deviation of every column.
+        nearest: The unusual stretch of the target nearest to the alarm, if the alarm met none.
     """
 
     target: str
     onset: pd.Timestamp | None
     alarm: pd.Timestamp
-    usual: np.ndarray
+    usual: Usual
     window: np.ndarray
     during: np.ndarray
-    excluded: tuple[tuple[pd.Timestamp, pd.Timestamp], ...]
     deviation: float
     candidates: dict[str, float]
-    centre: np.ndarray
-    scale: np.ndarray
+    nearest: tuple[pd.Timestamp, pd.Timestamp] | None = None
 
 
 def find_onset(
@@ -63,7 +76,7 @@ def find_onset(
     at: pd.Timestamp,
     *,
     baseline: tuple[pd.Timestamp, pd.Timestamp] | None = None,
-    known: Onset | None = None,
+    usual: Usual | None = None,
 ) -> Onset:
     """The incident around an alarm and the fault-free rows before it.
 
@@ -71,16 +84,14 @@ def find_onset(
     from its median in the bad direction (latency and errors up, availability down, requests
     either way). The incident is the run of such rows that touches the alarm ± the larger of one
     minute and one step; the onset is its first row. Usual are all rows that end two steps before
-    it, without earlier incidents of the target and without times at which a tenth of all metrics
-    stood beyond 6 robust standard deviations.
+    it, without earlier incidents (see :func:`usual_rows`).
 
     Args:
         telemetry: The metrics.
         columns: Metrics that may have raised the alarm; the most anomalous one is the target.
         at: Time of the alarm.
         baseline: Start and end of the fault-free rows, instead of all before the incident.
-        known: An earlier incident of the same telemetry: what was usual then still is, as long as
-            this incident begins after those rows, less than a day later.
+        usual: What is usual, if that is known already.
 
     Raises:
         QuestionError: The alarm lies outside the data.
@@ -93,76 +104,111 @@ def find_onset(
     before = np.asarray(times < at - slack)
     if baseline is not None:
         before = np.asarray((times >= baseline[0]) & (times <= baseline[1]))
-    if before.sum() < MIN_BASELINE:
-        raise _too_short(int(before.sum()), times, at, step)
-    if known is not None and not _still_holds(known, times, at - slack, step):
-        known = None
-    if known is not None:
-        centre, scale = known.centre, known.scale
-    else:
+    _require_rows(int((usual.rows if usual is not None else before).sum()), times, at, step)
+    if usual is None:
         centre, scale = robust_yardstick(values[before])
+    else:
+        centre, scale = usual.centre, usual.scale
     near = np.asarray((times >= at - slack) & (times <= at + slack))
-    best: tuple[float, str, np.ndarray] | None = None
-    candidates = {}
+    best: tuple[bool, float, str] | None = None
+    candidates, runs, badness = {}, {}, {}
     for column in columns:
         j = telemetry.frame.columns.get_loc(column)
         z = _badness(values[:, j], centre[j], scale[j], telemetry.series.loc[column, "kind"])
         run = _run(z, near)
         around = z[near | run]
         top = float(np.nanmax(around)) if np.isfinite(around).any() else np.nan
-        candidates[column] = top
-        if np.isfinite(top) and (best is None or (run.any(), top) > (best[2].any(), best[0])):
-            best = top, column, run
+        candidates[column], runs[column], badness[column] = top, run, z
+        if np.isfinite(top) and (best is None or (bool(run.any()), top) > best[:2]):
+            best = bool(run.any()), top, column
     if best is None:
         raise DataError(
             f"has no value around the alarm at {at:%Y-%m-%d %H:%M:%S} UTC",
             column=columns[0],
             advice="Name another target, or check the export.",
         )
-    top, target, run = best
-    empty = np.zeros(len(times), dtype=bool)
-    first = int(np.flatnonzero(run)[0]) if run.any() else None
-    end = np.flatnonzero(near)[0] if first is None else first
-    if known is not None and known.usual[max(end - _GUARD, 0) :].any():
-        return find_onset(telemetry, columns, at, baseline=baseline)
-    if known is not None:
-        usual, excluded = known.usual, known.excluded
-    else:
-        usual = before & (np.arange(len(times)) < max(end - _GUARD, 0))
-        usual, excluded = _without_earlier(telemetry, values, target, usual, centre, scale)
-    if usual.sum() < MIN_BASELINE:
-        raise _too_short(int(usual.sum()), times, at, step)
-    window = run.copy()
-    if first is not None:
+    any_run, top, target = best
+    run = runs[target]
+    first = int(np.flatnonzero(run if any_run else near)[0])
+    if usual is None:
+        rows = before & (np.arange(len(times)) < max(first - _GUARD, 0))
+        usual = usual_rows(telemetry, rows, centre, scale, target)
+        _require_rows(int(usual.rows.sum()), times, at, step)
+    window = near.copy()
+    if any_run:
+        window = run.copy()
         window[np.flatnonzero(run)[_MOST:]] = False
         window[max(first - _GUARD - _QUIET, 0) : max(first - _GUARD, 0)] = True
-        if known is None:
-            usual = usual & ~window
-    else:
-        window = near.copy()
-    if usual.sum() < MIN_BASELINE:
-        raise _too_short(int(usual.sum()), times, at, step)
-    _report(telemetry, target, usual, step)
+    _report(telemetry, target, usual.rows, step)
     return Onset(
         target=target,
-        onset=None if first is None else times[first],
+        onset=times[first] if any_run else None,
         alarm=at,
         usual=usual,
         window=window,
-        during=(run & window) if first is not None else empty,
-        excluded=excluded,
+        during=run & window,
         deviation=top,
         candidates=candidates,
-        centre=centre,
-        scale=scale,
+        nearest=None if any_run else _nearest(badness[target], times, at),
     )
 
 
-def _still_holds(
-    known: Onset, times: pd.DatetimeIndex, at: pd.Timestamp, step: pd.Timedelta
-) -> bool:
-    last = times[np.flatnonzero(known.usual)[-1]]
-    return last < at <= last + max(pd.Timedelta(days=1), 100 * step)
+def usual_rows(
+    telemetry: Telemetry,
+    rows: np.ndarray,
+    centre: np.ndarray,
+    scale: np.ndarray,
+    target: str | None = None,
+) -> Usual:
+    """Rows without the incidents among them, and two steps around each.
+
+    An incident is where the target is anomalous in two rows running, where any latency, errors
+    or availability stays beyond 8 robust standard deviations for three rows, or where a tenth of
+    all metrics (at least three) stand beyond 6 at once. If that were more than 40 % of the rows
+    it is how things are, and nothing is left out.
+    """
+    if not rows.any():
+        return Usual(rows, (), centre, scale)
+    values, kinds = telemetry.frame.to_numpy(), telemetry.series["kind"].to_numpy()
+    last = int(np.flatnonzero(rows)[-1]) + 1
+    moving = np.flatnonzero(scale > CONSTANT_SHARE * np.abs(centre))
+    far, odd = np.zeros(last), np.zeros(last, dtype=bool)
+    for j in moving:
+        size = np.abs(values[:last, j] - centre[j])
+        far += size > _EARLIER * scale[j]
+        if sign_of(kinds[j]) and kinds[j] != "saturation":
+            beyond = size > _LASTING * scale[j]
+            if beyond.any():
+                odd |= _lasting(beyond, 3)
+    if target is not None:
+        j = telemetry.frame.columns.get_loc(target)
+        z = _badness(values[:last, j], centre[j], scale[j], kinds[j])
+        odd |= _lasting(np.nan_to_num(z) > THRESHOLD, 2)
+    odd |= far >= max(3, _SHARE * len(moving))
+    odd &= rows[:last]
+    if not odd.any() or odd.sum() > 0.4 * rows.sum():
+        return Usual(rows, (), centre, scale)
+    wide = np.zeros(len(rows), dtype=bool)
+    wide[:last] = np.convolve(odd, np.ones(2 * _GUARD + 1), mode="same") > 0.5
+    edges = np.flatnonzero(np.diff(np.r_[0, (wide & rows).astype(int), 0]))
+    times = telemetry.frame.index
+    spans = tuple((times[a], times[b - 1]) for a, b in edges.reshape(-1, 2))
+    return Usual(rows & ~wide, spans, centre, scale)
+
+
+def learn_usual(telemetry: Telemetry, until: pd.Timestamp) -> Usual:
+    """What is usual in all rows before a time, without the incidents among them.
+
+    Raises:
+        DataError: Fewer than 20 fault-free rows.
+    """
+    times = telemetry.frame.index
+    rows = np.asarray(times < until)
+    _require_rows(int(rows.sum()), times, until, telemetry.step)
+    centre, scale = robust_yardstick(telemetry.frame.to_numpy()[rows])
+    found = usual_rows(telemetry, rows, centre, scale)
+    _require_rows(int(found.rows.sum()), times, until, telemetry.step)
+    return found
 
 
 def robust_yardstick(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +251,7 @@ def _badness(x: np.ndarray, centre: float, scale: float, kind: str) -> np.ndarra
 
 
 def _run(z: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """The anomalous rows that belong together and touch the alarm; one quiet row may lie between."""
+    """The anomalous rows that touch the alarm, one quiet row in between at most."""
     bad = np.nan_to_num(z, nan=-np.inf) > THRESHOLD
     run = np.zeros(len(z), dtype=bool)
     seeds = np.flatnonzero(bad & near)
@@ -221,36 +267,25 @@ def _run(z: np.ndarray, near: np.ndarray) -> np.ndarray:
     return run
 
 
-def _without_earlier(
-    telemetry: Telemetry,
-    values: np.ndarray,
-    target: str,
-    usual: np.ndarray,
-    centre: np.ndarray,
-    scale: np.ndarray,
-) -> tuple[np.ndarray, tuple[tuple[pd.Timestamp, pd.Timestamp], ...]]:
-    """Drop earlier incidents, and two steps around each."""
-    if not usual.any():
-        return usual, ()
-    rows = np.flatnonzero(usual)
-    moving = np.flatnonzero(scale > CONSTANT_SHARE * np.abs(centre))
-    far = np.zeros(len(rows))
-    for j in moving:
-        far += np.abs(values[rows, j] - centre[j]) > _EARLIER * scale[j]
-    j = telemetry.frame.columns.get_loc(target)
-    z = _badness(values[:, j], centre[j], scale[j], telemetry.series.loc[target, "kind"])[rows]
-    high = np.nan_to_num(z) > THRESHOLD
-    together = high & (np.r_[False, high[:-1]] | np.r_[high[1:], False])
-    odd = together | (far >= max(3, _SHARE * len(moving)))
-    if not odd.any() or odd.mean() > 0.4:  # that much is no incident but how things are
-        return usual, ()
-    marked = np.zeros(len(usual), dtype=bool)
-    marked[rows[odd]] = True
-    wide = np.convolve(marked, np.ones(2 * _GUARD + 1), mode="same") > 0.5
-    edges = np.flatnonzero(np.diff(np.r_[0, (wide & usual).astype(int), 0]))
-    times = telemetry.frame.index
-    spans = tuple((times[a], times[b - 1]) for a, b in edges.reshape(-1, 2))
-    return usual & ~wide, spans
+def _lasting(flags: np.ndarray, rows: int) -> np.ndarray:
+    """Flags that are part of at least that many in a row."""
+    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0])).reshape(-1, 2)
+    out = np.zeros(len(flags), dtype=bool)
+    for start, end in edges[edges[:, 1] - edges[:, 0] >= rows]:
+        out[start:end] = True
+    return out
+
+
+def _nearest(
+    z: np.ndarray, times: pd.DatetimeIndex, at: pd.Timestamp
+) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """The unusual stretch nearest to the alarm, at least two rows long."""
+    flags = _lasting(np.nan_to_num(z, nan=-np.inf) > THRESHOLD, 2)
+    if not flags.any():
+        return None
+    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0])).reshape(-1, 2)
+    spans = [(times[a], times[b - 1]) for a, b in edges]
+    return min(spans, key=lambda span: min(abs(span[0] - at), abs(span[1] - at)))
 
 
 def _report(telemetry: Telemetry, target: str, usual: np.ndarray, step: pd.Timedelta) -> None:
@@ -298,9 +333,11 @@ def _require_inside(
     )
 
 
-def _too_short(n: int, times: pd.DatetimeIndex, at: pd.Timestamp, step: pd.Timedelta) -> DataError:
-    return DataError(
-        f"only {count(n, 'fault-free row')} before the alarm at {at:%Y-%m-%d %H:%M} UTC, at least "
-        f"{MIN_BASELINE} are needed ({number(MIN_BASELINE * step.total_seconds() / 60)} min)",
+def _require_rows(n: int, times: pd.DatetimeIndex, at: pd.Timestamp, step: pd.Timedelta) -> None:
+    if n >= MIN_BASELINE:
+        return
+    raise DataError(
+        f"only {count(n, 'fault-free row')} before {at:%Y-%m-%d %H:%M} UTC, at least "
+        f"{MIN_BASELINE} are needed ({shown_span(MIN_BASELINE * step)})",
         advice=f"Export from earlier on; the metrics begin at {times[0]:%Y-%m-%d %H:%M} UTC.",
     )
