@@ -206,6 +206,8 @@ def leaders(case: Case) -> np.ndarray:
 
 def shown_row(row: Any) -> str:
     """A row's label as a person writes it."""
+    if isinstance(row, pd.Timestamp):
+        return str(row)
     return repr(row.item() if isinstance(row, np.generic) else row)
 
 

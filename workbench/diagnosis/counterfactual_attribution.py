@@ -265,7 +265,7 @@ def _attribute(shares: Shares, n_permutations: int, seed: Seed) -> tuple[np.ndar
         prefixes(push[:1], variance[:1]), m, n_permutations, generator(first)
     )
     # Redraws share their orders, so that only the mechanisms differ between them.
-    pairs = int(np.clip(4e6 / (m * len(push)), 2, n_permutations))
+    pairs = int(np.clip(1e6 / (m * len(push)), 2, n_permutations))
     redrawn, _ = permutation_shapley(prefixes(push[1:], variance[1:]), m, pairs, generator(again))
     phi[playing] = _equal_for_equals(value[0], push[0], variance[0])
     se[playing] = np.hypot(error[0], redrawn.std(axis=0, ddof=1))

@@ -193,15 +193,14 @@ class Evidence:
         return bool(np.isfinite(row["explains"]) and row["explains"] < _LEAST_EXPLAINED)
 
     def _first(self) -> pd.DataFrame:
-        """Metrics upstream of the target (and itself) in the order in which they failed."""
+        """Metrics upstream of the target (and itself) in the order in which they failed; within
+        one step causes before effects."""
         system, target = self._system, self.onset.target
         names = [n for n in (*system.ancestors(target), target) if self.since[self.place[n]] >= 0]
         rows = {n: self._facts(n) for n in names}
         columns = ["service", "metric", "before", "during", "unit", "deviation", "since"]
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-        size = frame["deviation"].abs().astype(float)
-        order = np.lexsort((-size.to_numpy(), frame["since"].to_numpy()))
-        return frame.iloc[order].rename_axis("node")
+        return frame.sort_values("since", kind="stable").rename_axis("node")
 
     def _impact(self, blamed: tuple[str, ...]) -> pd.DataFrame:
         """User-facing metrics that are worse than usual, entry services first."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from .investigation import Investigation
 
-INK, SOFT, BLAME, TARGET, HEALTHY = "#1f1f1f", "#8a8a8a", "#b24a0a", "#1f5a8a", "#2e7d4f"
-_PALE, _TARGET_FILL, _HIT_FILL = (255, 240, 214), "#d5e4f2", "#eef4fa"
+INK, SOFT, BLAME, TARGET, HEALTHY = "#1f1f1f", "#757575", "#b24a0a", "#1f5a8a", "#2e7d4f"
+_PALE, _TARGET_FILL, _HIT_FILL = (255, 240, 214), "#9fc3e6", "#dcebf8"
 _MOST_SERVICES = 24
 
 
@@ -117,14 +117,14 @@ def plot_timeline(found: Investigation, ax: Axes | None = None) -> Axes:
     for lane, name in enumerate(frame.columns[::-1]):
         x = frame[name].to_numpy(dtype=float)
         low, high = np.nanmin(x), np.nanmax(x)
-        y = lane + 0.78 * (x - low) / ((high - low) or 1.0)
+        y = lane + 0.62 * (x - low) / ((high - low) or 1.0)
         colour = TARGET if name == found.target else SOFT
         colour = BLAME if name in _leads(found) else colour
         ax.plot(_naive(frame.index), y, color=colour, linewidth=1.4)
         label = {TARGET: "target: ", BLAME: "cause: "}.get(colour, "")
         ax.text(
             0.005,
-            lane + 0.84,
+            lane + 0.68,
             f"{label}{name}".replace("$", r"\$"),
             transform=ax.get_yaxis_transform(),
             fontsize=8.5,
@@ -133,7 +133,7 @@ def plot_timeline(found: Investigation, ax: Axes | None = None) -> Axes:
         )
         ax.text(
             1.01,
-            lane + 0.78,
+            lane + 0.62,
             number(high),
             transform=ax.get_yaxis_transform(),
             fontsize=7.5,
@@ -149,7 +149,7 @@ def plot_timeline(found: Investigation, ax: Axes | None = None) -> Axes:
             va="center",
             color=SOFT,
         )
-    ax.set_ylim(-0.1, len(frame.columns) + 0.25)
+    ax.set_ylim(-0.1, len(frame.columns) + 0.05)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     _mark_times(found, ax, frame.index)

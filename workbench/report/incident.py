@@ -66,7 +66,7 @@ def _pictures(found: Investigation) -> Section:
 
 
 def _tiers(found: Investigation) -> Section:
-    causes = found.causes.head(8)
+    causes = found.causes.head(max(6, int(found.causes["blamed"].sum())))
     unit = found.ranking.unit
     table = pd.DataFrame(
         {
@@ -75,7 +75,7 @@ def _tiers(found: Investigation) -> Section:
             "incident": causes["during"].map(number),
             "unit": causes["unit"],
             "since": _clock(causes["since"]),
-            "explains": [f"{v:.0%}" if v == v else "" for v in causes["explains"].astype(float)],
+            "explains": [_share(v) for v in causes["explains"].astype(float)],
             f"score ({unit})": _with_error(causes),
             "blamed": ["yes" if b else "" for b in causes["blamed"]],
         }
@@ -137,6 +137,11 @@ def _moves(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _clock(times: pd.Series) -> list[str]:
     return [f"{t:%H:%M}" if pd.notna(t) else "" for t in times]
+
+
+def _share(value: float) -> str:
+    """A share in percent; empty if it is not known, and never -0 %."""
+    return "" if value != value else f"{round(100 * value) or 0:.0f} %"
 
 
 def _with_error(causes: pd.DataFrame) -> list[str]:
