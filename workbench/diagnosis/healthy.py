@@ -29,8 +29,10 @@ def had_been_healthy(
     causes = set(causes)
     away: dict[str, np.ndarray] = {}
     for name in (*system.ancestors(target), target):
-        fit = system.mechanism(name)
         above = system.parents(name)
+        if name not in causes and not any(p in away for p in above):
+            continue
+        fit = system.mechanism(name)
         shift = np.zeros(len(values))
         for slope, parent in zip(fit.slopes, above, strict=True):
             if parent in away:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,7 +149,7 @@ def find_onset(
         during=run & window,
         deviation=top,
         candidates=candidates,
-        nearest=None if any_run else _nearest(badness[target], times, at),
+        nearest=None if any_run else _nearest(badness.values(), times, at),
     )
 
 
@@ -277,15 +277,15 @@ def _lasting(flags: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _nearest(
-    z: np.ndarray, times: pd.DatetimeIndex, at: pd.Timestamp
+    badness: Iterable[np.ndarray], times: pd.DatetimeIndex, at: pd.Timestamp
 ) -> tuple[pd.Timestamp, pd.Timestamp] | None:
     """The unusual stretch nearest to the alarm, at least two rows long."""
-    flags = _lasting(np.nan_to_num(z, nan=-np.inf) > THRESHOLD, 2)
-    if not flags.any():
-        return None
-    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0])).reshape(-1, 2)
-    spans = [(times[a], times[b - 1]) for a, b in edges]
-    return min(spans, key=lambda span: min(abs(span[0] - at), abs(span[1] - at)))
+    spans = []
+    for z in badness:
+        flags = _lasting(np.nan_to_num(z, nan=-np.inf) > THRESHOLD, 2)
+        edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0])).reshape(-1, 2)
+        spans += [(times[a], times[b - 1]) for a, b in edges]
+    return min(spans, key=lambda span: min(abs(span[0] - at), abs(span[1] - at)), default=None)
 
 
 def _report(telemetry: Telemetry, target: str, usual: np.ndarray, step: pd.Timedelta) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.errors import DataError, warn
+from ...tables.gate import count
 from .kinds import Kind, kind_of, unit_of
 from .series import Series, Telemetry, describe_columns
 
@@ -154,13 +155,13 @@ def _as_rate(metric: str, times: np.ndarray, values: np.ndarray) -> tuple[np.nda
     if len(seen) < 3:
         return values, ""
     steps = np.diff(values[seen])
-    if (steps < 0).mean() > 0.05:
+    if (steps < 0).sum() > max(1, 0.05 * len(steps)):
         return values, "falls too often for a counter: taken as it is"
     out = np.full(len(values), np.nan)
     rise = np.where(steps < 0, values[seen[1:]], steps)
     out[seen[1:]] = rise / (np.diff(times[seen]) / 1e9)
     resets = int((steps < 0).sum())
-    return out, "counter as a rate per second" + (f", {resets} resets" if resets else "")
+    return out, "counter as a rate per second" + (f", {count(resets, 'reset')}" if resets else "")
 
 
 def _together(

@@ -40,17 +40,17 @@ def utc_nanoseconds(column: pd.Series, path: str | Path, text_lines: bool = Fals
         whole = np.floor(values)
         return whole.astype("int64") * size + np.rint((values - whole) * size).astype("int64")
     texts = column.astype(str)
-    zoned = texts.str.contains(_ZONE, regex=True).to_numpy()
-    if zoned.any() and not zoned.all():
-        fewer = zoned if zoned.sum() <= len(zoned) / 2 else ~zoned
-        what = "has a zone, others have none" if fewer is zoned else "has no zone, others have one"
-        raise _bad(column, fewer, what, path, text_lines, "Write all times with their zone.")
     found = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
     if found.isna().any():
         advice = "Write times as 2026-03-01T14:32:00Z, or as Unix seconds."
         raise _bad(
             column, found.isna().to_numpy(), "is not an ISO 8601 time", path, text_lines, advice
         )
+    zoned = texts.str.contains(_ZONE, regex=True).to_numpy()
+    if zoned.any() and not zoned.all():
+        what = "has no zone, those above have one" if zoned[0] else "has a zone, those above none"
+        advice = "Write all times with their zone."
+        raise _bad(column, zoned != zoned[0], what, path, text_lines, advice)
     return pd.DatetimeIndex(found).as_unit("ns").asi8
 
 
