@@ -72,7 +72,7 @@ def test_a_quiet_target_is_its_own_outcome(cluster, watch):
     frame = cluster.rows(fault="bank latency", size=40, begin=400, end=410)
     found = watch(frame).investigate("web", cluster.at(300))
     assert found.status == "target is usual" and found.onset is None
-    assert "06:40 to 06:49" in found.summary()
+    assert "nearest unusual stretch is 2026-03-01 06:40" in found.summary()
     repr(found), found._repr_html_(), found.to_frame(), found.to_frame(long=True), found.how()
 
 

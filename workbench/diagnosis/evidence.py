@@ -187,7 +187,8 @@ class Evidence:
         healthy = had_been_healthy(system, target, members, window)
         ok = np.isfinite(seen)
         away = np.sum(seen[ok] - self.before[self.place[target]])
-        return float(np.sum(seen[ok] - healthy[ok]) / away) if away else np.nan
+        share = float(np.sum(seen[ok] - healthy[ok]) / away) if away else np.nan
+        return round(share, 4) + 0.0  # no -0
 
     def _explains_little(self, row: pd.Series) -> bool:
         return bool(np.isfinite(row["explains"]) and row["explains"] < _LEAST_EXPLAINED)

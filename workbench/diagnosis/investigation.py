@@ -163,7 +163,8 @@ class Investigation(Result):
             return pd.DataFrame()
         most = {"cause": 2, "first failure": 1, "impact": 2, "change": 2}
         kept = frame[frame.groupby("tier").cumcount() < frame["tier"].map(most)]
-        kept = kept[(kept["tier"] != "change") | (kept["note"] != "elsewhere")]
+        loose = ["elsewhere"] if self.status == "found" else ["elsewhere", "upstream of it"]
+        kept = kept[(kept["tier"] != "change") | ~kept["note"].isin(loose)]
         unit = kept["unit"].fillna("")
         shown = [
             f"{number(b)} → {number(a)} {u}".strip() if pd.notna(b) and pd.notna(a) else ""

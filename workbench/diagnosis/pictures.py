@@ -151,7 +151,7 @@ def plot_timeline(found: Investigation, ax: Axes | None = None) -> Axes:
         )
     ax.set_ylim(-0.1, len(frame.columns) + 0.05)
     ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
+    ax.spines[["left", "top", "right"]].set_visible(False)
     _mark_times(found, ax, frame.index)
     return ax
 
@@ -174,7 +174,8 @@ def plot_healthy(found: Investigation, ax: Axes | None = None) -> Axes:
     ax.set_ylabel(f"{found.target}{unit}".replace("$", r"\$"))
     ax.set_ylim(bottom=min(0.0, float(np.nanmin(frame["observed"]))))
     _mark_times(found, ax, frame.index)
-    ax.legend(loc="upper left", fontsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="upper left", fontsize=8, frameon=False)
     return ax
 
 
