@@ -1,9 +1,9 @@
 """400 services with 7 metrics each and 10,000 fault-free rows: fast, and in bounded memory."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -12,18 +12,18 @@ import pytest
 SERVICES, ROWS, FAULT, CALLEES = 400, 10_040, 10_010, 3
 ASK = """
 import json, resource, sys, time
-start = time.perf_counter()
 import warnings
 warnings.simplefilter("ignore")
 from workbench.diagnosis import OnCall
 watch = OnCall.from_files(graph=sys.argv[1], metrics=sys.argv[2]).learn("2026-02-28T22:40")
 out = []
 for target in ("svc003", "svc001", "svc003"):
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = watch.investigate(target, "2026-02-28T22:52")
-    out.append([found.cause, time.perf_counter() - begun])
+    out.append([found.cause, time.process_time() - begun])
+cold = time.process_time()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-print(json.dumps({"answers": out, "peak": peak}))
+print(json.dumps({"answers": out, "peak": peak, "cpu": cold}))
 """
 
 
@@ -64,13 +64,15 @@ def services(folder):
 @pytest.mark.slow
 def test_from_a_cold_start_to_the_answer_and_to_the_next(tmp_path):
     services(tmp_path)
-    begun = time.perf_counter()
     files = [tmp_path / "calls.json", tmp_path / "m.parquet"]
-    done = subprocess.run([sys.executable, "-c", ASK, *files], capture_output=True, text=True)
-    cold = time.perf_counter() - begun
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *files], capture_output=True, text=True, env=one
+    )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert [cause.split()[0] for cause, _ in said["answers"]] == ["svc397"] * 3
-    assert cold < 60
+    # Seconds of one core, so that a busy machine doesn't fail the test.
+    assert said["cpu"] < 60
     assert said["answers"][-1][1] < 1
     assert said["peak"] < 4  # GB; the values themselves take 0.22

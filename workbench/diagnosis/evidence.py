@@ -161,7 +161,7 @@ class Evidence:
         window = system.encode(self.watch.telemetry.frame.loc[self.onset.during])
         table = ranking.table
         scored = table[table["score"].notna()]
-        for node in scored.index[: max(int(scored["blamed"].sum()), 10)]:
+        for node in scored.index[: max(int(scored["blamed"].sum()), 6)]:
             members = system.members(node)
             lead = max(members, key=lambda m: abs(self.moved[self.place[m]]))
             is_target = target in members

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.errors import DataError, FileFormatError, did_you_mean, warn
+from ...tables.gate import count
 from ...tables.read import read_table
 from .series import Series
 from .times import utc_nanoseconds
@@ -71,48 +72,51 @@ def _gathered(
     path: str | Path, batches: Callable[[], Iterator[pd.DataFrame]], text_lines: bool
 ) -> list[Series]:
     """Two passes over the rows: which times and series there are, then their values."""
-    rows, pairs = [], {}
+    rows, pairs = [], set()
     for batch in batches():
         roles = _roles(batch, path)
-        if not len(batch):
-            continue
-        rows.append(np.unique(utc_nanoseconds(batch[roles["time"]], path, text_lines)))
-        for pair in zip(*_codes(batch, roles, {})[1:], strict=True):
-            pairs.setdefault(pair, len(pairs))
+        if len(batch):
+            rows.append(pd.unique(utc_nanoseconds(batch[roles["time"]], path, text_lines)))
+            pairs.update(_codes(batch, roles)[1])
     if not pairs:
         raise FileFormatError("holds no rows", path=path, advice="Was the export empty?")
     times = np.unique(np.concatenate(rows))
-    matrix = np.full((len(times), len(pairs)), np.nan, order="F")
+    place = {pair: j for j, pair in enumerate(sorted(pairs))}
+    matrix = np.full((len(times), len(place)), np.nan, order="F")
     filled = np.zeros(matrix.shape, dtype=bool, order="F")
-    order = sorted(pairs)
-    place = {pair: j for j, pair in enumerate(order)}
-    repeated, infinite = 0, 0
-    for batch in batches():
-        if not len(batch):
-            continue
-        roles = _roles(batch, path)
-        at = np.searchsorted(times, utc_nanoseconds(batch[roles["time"]], path, text_lines))
-        column = _codes(batch, roles, place)[0]
-        values = _numbers(batch[roles["value"]], path, text_lines)
-        infinite += int(np.isinf(values).sum())
-        values = np.where(np.isinf(values), np.nan, values)
-        flat = column * len(times) + at
-        again = filled[at, column] & ~_same(matrix[at, column], values)
-        repeated += int(again.sum()) + _inner_repeats(flat, values)
-        matrix[at, column] = values
+
+    def cells() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for batch in batches():
+            if len(batch):
+                roles = _roles(batch, path)
+                stamps = utc_nanoseconds(batch[roles["time"]], path, text_lines)
+                codes, found = _codes(batch, roles)
+                columns = np.array([place[pair] for pair in found])[codes]
+                values = _numbers(batch[roles["value"]], path, text_lines)
+                yield np.searchsorted(times, stamps), columns, values
+
+    n, infinite = 0, 0
+    for at, column, values in cells():
+        wrong = np.isinf(values)
+        infinite += int(wrong.sum())
+        matrix[at, column] = np.where(wrong, np.nan, values) if wrong.any() else values
         filled[at, column] = True
+        n += len(at)
     name = Path(path).name
-    if repeated:
-        warn(
-            "duplicate-times",
-            f"{name}: {repeated:,} rows repeat a time, service and metric with another value; "
-            "the last one is used",
-        )
+    if n > filled.sum():
+        # The last value stands; a repeat is only worth a word if it said something else.
+        others = sum(int((~_same(matrix[at, c], v) & ~np.isinf(v)).sum()) for at, c, v in cells())
+        if others:
+            warn(
+                "duplicate-times",
+                f"{name}: {count(others, 'row')} repeat a time, service and metric with another "
+                "value; the last one is used",
+            )
     if infinite:
         warn("infinite-values", f"{name}: {infinite:,} infinite values count as not recorded")
     return [
         Series(service, metric, times, matrix[:, j], f"{name}: {service}, {metric}")
-        for j, (service, metric) in enumerate(order)
+        for (service, metric), j in place.items()
     ]
 
 
@@ -130,10 +134,8 @@ def _roles(batch: pd.DataFrame, path: str | Path) -> dict[str, str]:
     return out
 
 
-def _codes(
-    batch: pd.DataFrame, roles: dict[str, str], place: dict[tuple[str, str], int]
-) -> tuple[np.ndarray, list[str], list[str]]:
-    """The column of every row, and the pairs (service, metric) that occur."""
+def _codes(batch: pd.DataFrame, roles: dict[str, str]) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """The pairs (service, metric) that occur, and for every row the place of its own."""
     service = batch[roles["service"]].astype("category")
     metric = batch[roles["metric"]].astype("category")
     s, m = service.cat.codes.to_numpy(), metric.cat.codes.to_numpy()
@@ -142,13 +144,11 @@ def _codes(
         raise DataError("a row names no service or no metric", column=roles["service"], row=row)
     width = len(metric.cat.categories)
     flat = s.astype("int64") * width + m
-    used, inverse = np.unique(flat, return_inverse=True)
-    services = [str(service.cat.categories[k // width]) for k in used]
-    metrics = [str(metric.cat.categories[k % width]) for k in used]
-    if not place:
-        return inverse, services, metrics
-    target = np.array([place[pair] for pair in zip(services, metrics, strict=True)])
-    return target[inverse], services, metrics
+    used = np.flatnonzero(np.bincount(flat, minlength=1))
+    code = np.zeros(used[-1] + 1, dtype="int64")
+    code[used] = np.arange(len(used))
+    services, metrics = service.cat.categories, metric.cat.categories
+    return code[flat], [(str(services[k // width]), str(metrics[k % width])) for k in used]
 
 
 def _numbers(column: pd.Series, path: str | Path, text_lines: bool) -> np.ndarray:
@@ -169,13 +169,6 @@ def _numbers(column: pd.Series, path: str | Path, text_lines: bool) -> np.ndarra
 
 def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a == b) | (np.isnan(a) & np.isnan(b))
-
-
-def _inner_repeats(flat: np.ndarray, values: np.ndarray) -> int:
-    """Rows of one batch that contradict a later one."""
-    order = np.argsort(flat, kind="stable")
-    at, v = flat[order], values[order]
-    return int(((at[1:] == at[:-1]) & ~_same(v[1:], v[:-1])).sum())
 
 
 # -- wide ----------------------------------------------------------------------------------
