@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from workbench import CausalGraph, write_graph
 from workbench.cli import app
+from workbench.datasets.catalogue import shipped
 
 
 @pytest.fixture
@@ -76,6 +77,44 @@ def test_recourse_and_diagnose(run, files):
     assert plan.exit_code in (0, 1) and "people" in plan.stdout
     odd = run("diagnose", *common, "--target", "score", "--rows", "0", "--json")
     assert odd.exit_code in (0, 1) and "summary" in json.loads(odd.stdout)
+
+
+def test_diagnose_an_alarm(run, tmp_path):
+    shop = ("diagnose", "--graph", shipped("graphs", "shop_services.json"), "--metrics")
+    shop = (*shop, shipped("data", "shop_metrics.parquet"), "--target", "checkout")
+    changes = ("--changes", shipped("data", "shop_changes.csv"))
+    page = tmp_path / "answer.html"
+    found = run(*shop, "--at", "2026-03-01T14:32", *changes, "-o", page)
+    assert found.exit_code == 0 and "cause: payment latency_ms" in found.stdout
+    html = page.read_text()
+    assert html.count("<svg") == 3 and "http" not in html.replace("http_", "")
+    again = run(*shop, "--at", "2026-03-01T14:32", "-o", page)
+    assert again.exit_code == 2 and "--force" in again.stderr
+    found = run(*shop, "--at", "2026-03-01T14:32", "--json")
+    tiers = {row["tier"] for row in json.loads(found.stdout)["table"]}
+    assert {"cause", "first failure", "impact"} <= tiers
+    none = run(*shop, "--at", "2026-03-01T20:44", *changes, "--method", "NSigma", "-q")
+    assert none.exit_code == 1 and "no cause in these metrics" in none.stdout
+    assert none.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--at", "2027-01-01"), "outside the metrics"),
+        ((), "--metrics needs --at"),
+        (("--at", "2026-03-01T14:32", "--rows", "3"), "either TABLE and --rows"),
+        (("--at", "2026-03-01T14:32", "--kind", "cpu"), "--kind is written A=B"),
+        (("--at", "2026-03-01T14:32", "--kind", "cpu=fast"), "unknown kind"),
+        (("--at", "2026-03-01T14:32", "--method", "Nsigma"), "Did you mean 'NSigma'"),
+    ],
+)
+def test_diagnose_refuses_in_one_line(run, more, message):
+    shop = ("diagnose", "--graph", shipped("graphs", "shop_services.json"), "--metrics")
+    shop = (*shop, shipped("data", "shop_metrics.parquet"), "--target", "checkout", *more)
+    found = run(*shop)
+    assert found.exit_code == 2 and message in found.stderr
+    assert len(found.stderr.strip().split("\n")) == 1
 
 
 def test_messages_go_to_stderr_and_can_be_silenced(run, files):

@@ -10,7 +10,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -236,14 +236,59 @@ def recourse(
 @command("diagnose")
 def diagnose(
     options: Options,
-    table: Table,
-    target: Annotated[str, typer.Option(help="The column that is unusual.")],
-    rows: Annotated[str, typer.Option(help="The unusual rows: a label or a condition.")],
-    graph: Graph = None,
+    table: Annotated[
+        str | None, typer.Argument(help="A table, to ask about its rows; or see --metrics.")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="The unusual column, or the service (or metric) of the alarm.")
+    ] = ...,
+    rows: Annotated[
+        str | None, typer.Option(help="The unusual rows of a table: a label or a condition.")
+    ] = None,
+    graph: Annotated[
+        Path | None,
+        typer.Option("--graph", "-g", help="A causal graph; with --metrics: who calls whom."),
+    ] = None,
+    metrics: Annotated[
+        list[Path] | None,
+        typer.Option("--metrics", "-m", help="Prometheus JSON, parquet or csv; repeat it."),
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Time of the alarm, UTC without a zone.")] = None,
+    changes: Annotated[
+        Path | None, typer.Option(help="Deploys and the like: csv with time, service, what.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="METRIC=KIND where a name misleads; repeat it.")
+    ] = None,
+    service_label: Annotated[
+        str | None, typer.Option(help="The Prometheus label that names the service.")
+    ] = None,
+    edges: Annotated[
+        str, typer.Option(help="What an edge of a plain graph file means: calls or causes.")
+    ] = "calls",
+    baseline: Annotated[
+        str | None, typer.Option(help="Fault-free rows, START/END; all before by default.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="A diagnosis method, by name.")] = None,
 ) -> int:
-    """Say which columns made rows unusual."""
+    """Say what made a service fail (--metrics --at), or rows of a table unusual (TABLE --rows)."""
+    if metrics:
+        for name, value in (("--graph", graph), ("--at", at)):
+            if value is None:
+                raise QuestionError(f"--metrics needs {name}", advice="See diagnose --help.")
+        if table is not None or rows is not None:
+            raise QuestionError("give either TABLE and --rows, or --metrics and --at")
+        return _investigate(
+            options, target, graph, metrics, at, changes, kind, service_label, edges, baseline,
+            method,
+        )  # fmt: skip
+    if table is None or rows is None:
+        raise QuestionError(
+            "nothing to diagnose",
+            advice="Give TABLE and --rows, or --graph, --metrics and --at.",
+        )
     study = _study(table, graph, options.seed)
-    found = study.diagnose(_label(rows), target)
+    found = study.diagnose(_label(rows), target, method=method)
     _print(found, options)
     return 0 if found.status == "found" else 1
 
@@ -319,6 +364,55 @@ def _main(
 def main() -> None:
     """Entry point of the command line."""
     app()
+
+
+def _investigate(
+    options: Options,
+    target: str,
+    graph: Path,
+    metrics: list[Path],
+    at: str,
+    changes: Path | None,
+    kind: list[str] | None,
+    service_label: str | None,
+    edges: str,
+    baseline: str | None,
+    method: str | None,
+) -> int:
+    """Answer an alarm: text or JSON to stdout, with --out the page."""
+    from .diagnosis.oncall import OnCall, named
+
+    if options.out is not None and options.out.exists() and not options.force:
+        raise FileExistsError(f"{options.out} exists; pass --force to replace it")
+    watch = OnCall.from_files(
+        graph=graph,
+        metrics=metrics,
+        changes=changes,
+        method=named(method, options.seed),
+        kinds=dict(_pair(text, "=", "--kind") for text in kind or ()),
+        service_label=service_label,
+        edges=edges,
+    )
+    span = None if baseline is None else _pair(baseline, "/", "--baseline")
+    found = watch.investigate(target, at, baseline=span)
+    _print(found, replace(options, out=None))
+    if options.out is not None:
+        from .report import incident_memo, write_memo
+
+        asked = {"graph": str(graph), "metrics": ", ".join(map(str, metrics)), "at": at}
+        asked |= {} if changes is None else {"changes": str(changes)}
+        asked |= {"seed": str(options.seed), "version": __version__}
+        write_memo(incident_memo(found, asked), options.out, options.force)
+        if not options.quiet:
+            typer.echo(f"page: {options.out}", err=True)
+    return 0 if found.status == "found" else 1
+
+
+def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
+    left, found, right = text.partition(separator)
+    if not (left and found and right):
+        raise QuestionError(f"{option} is written A{separator}B", value=text)
+    return left, right
 
 
 def _study(

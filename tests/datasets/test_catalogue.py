@@ -33,3 +33,15 @@ def test_shipped_tables_are_what_their_script_makes(tmp_path):
     subprocess.run([sys.executable, copy], check=True)
     made = pd.read_csv(tmp_path / "clinic.csv")
     pd.testing.assert_frame_equal(made, pd.read_csv(shipped("data", "clinic.csv")))
+
+
+def test_the_shop_is_what_its_script_makes(tmp_path):
+    script = shipped("data", "make_shop.py")
+    copy = tmp_path / "data" / script.name
+    copy.parent.mkdir()
+    copy.write_text(script.read_text())
+    subprocess.run([sys.executable, copy], check=True)
+    made = pd.read_parquet(copy.parent / "shop_metrics.parquet")
+    pd.testing.assert_frame_equal(made, pd.read_parquet(shipped("data", "shop_metrics.parquet")))
+    for kind, name in (("data", "shop_changes.csv"), ("graphs", "shop_services.json")):
+        assert (tmp_path / kind / name).read_text() == shipped(kind, name).read_text()

@@ -218,6 +218,8 @@ def by_node(case: Case, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def shown_row(row: Any) -> str:
     """A row's label as a person writes it."""
+    if isinstance(row, pd.Timestamp):
+        return str(row)
     return repr(row.item() if isinstance(row, np.generic) else row)
 
 

@@ -42,7 +42,7 @@ class CounterfactualAttribution(Diagnoser):
         threshold: Standard deviations from which a metric is anomalous; a number or
             metric -> number. With 0 any target is explained.
         scorer: How the anomaly of the target is judged.
-        n_permutations: Pairs of permutations beyond 12 players.
+        n_permutations: Pairs of permutations beyond 12 players; fewer beyond 500.
         n_draws: Redrawn mechanisms behind the standard error; at least 2.
         random_state: Seed.
 
@@ -261,11 +261,13 @@ def _attribute(shares: Shares, n_permutations: int, seed: Seed) -> tuple[np.ndar
         return values
 
     first, again = spawn(seed, 2)
+    # Among a thousand players an order costs more and each player matters less.
+    orders = int(np.clip(2.5e5 / m, 20, n_permutations)) if m > 500 else n_permutations
     value, error = permutation_shapley(
-        prefixes(push[:1], variance[:1]), m, n_permutations, generator(first)
+        prefixes(push[:1], variance[:1]), m, orders, generator(first)
     )
     # Redraws share their orders, so that only the mechanisms differ between them.
-    pairs = int(np.clip(4e6 / (m * len(push)), 2, n_permutations))
+    pairs = int(np.clip(5e5 / (m * len(push)), 2, n_permutations))
     redrawn, _ = permutation_shapley(prefixes(push[1:], variance[1:]), m, pairs, generator(again))
     phi[playing] = _equal_for_equals(value[0], push[0], variance[0])
     se[playing] = np.hypot(error[0], redrawn.std(axis=0, ddof=1))

@@ -118,15 +118,32 @@ def read_graph(
     if not isinstance(source, str | os.PathLike):
         graph = _from_object(source, names)
         return _fit(graph if kind in (None, graph.kind) else graph._copy(kind=kind), names)
+    draft = read_draft(
+        source, format=format, kind=kind, orientation=orientation, max_bytes=max_bytes
+    )
+    return _fit(draft.finish(kind), names)
+
+
+def read_draft(
+    source: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    kind: Kind | None = None,
+    orientation: str = "row->column",
+    max_bytes: int = MAX_BYTES,
+) -> Draft:
+    """The nodes and edges of a file or text as they stand there, loops included.
+
+    For graphs that are not causal themselves, such as calls among services; the arguments are
+    those of :func:`read_graph`.
+    """
     content, suffix = _content(source, format, max_bytes)
     if content.text.count("\n") > MAX_LINES:
         raise content.error(f"more than {MAX_LINES:,} lines")
     format = format or _format(content, suffix)
     if format == "adjacency":
-        draft = table.read_adjacency(content, orientation, kind)
-    else:
-        draft = READERS[format](content)
-    return _fit(draft.finish(kind), names)
+        return table.read_adjacency(content, orientation, kind)
+    return READERS[format](content)
 
 
 def write_graph(

@@ -129,8 +129,8 @@ def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
                 advice="Flatten them: df.columns = ['_'.join(map(str, c)) for c in df.columns].",
             )
         names = [str(c) for c in frame.columns]
-        repeated = [n for i, n in enumerate(names) if n in names[:i]]
-        if repeated:
+        if len(set(names)) < len(names):
+            repeated = [n for i, n in enumerate(names) if n in names[:i]]
             raise DataError(
                 f"appears {names.count(repeated[0])} times in the {what}",
                 column=repeated[0],

@@ -21,16 +21,23 @@ def fill_ins(values: np.ndarray) -> list[tuple[float, int, bool]]:
         >>> fill_ins(np.array([31.0, 45.0, -999.0, 28.0, -999.0]))
         [(-999.0, 2, True)]
     """
-    distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return []
+    low, high = finite.min(), finite.max()
     found = []
-    for code in _CODES if len(distinct) > 2 else ():
-        at = np.searchsorted(distinct, code)
-        if at < len(distinct) and distinct[at] == code and counts[at] > 1:
-            others = distinct[distinct != code]
-            width = np.ptp(others) or 1.0
-            far = code < others.min() - width / 4 or code > others.max() + width / 2
-            if far or code < 0 <= others.min():
-                found.append((code, int(counts[at]), bool(far)))
+    for code in _CODES:
+        # Counting is far cheaper than sorting, and most columns hold no code at all.
+        times = int(np.count_nonzero(finite == code)) if low <= code <= high else 0
+        if times < 2:
+            continue
+        others = finite[finite != code]
+        if not len(others) or others.min() == others.max():
+            continue
+        width = np.ptp(others)
+        far = code < others.min() - width / 4 or code > others.max() + width / 2
+        if far or code < 0 <= others.min():
+            found.append((code, times, bool(far)))
     return found
 
 

@@ -1,0 +1,46 @@
+"""What the target would have been, had the cause stayed healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from .system import System
+
+
+def had_been_healthy(
+    system: System, target: str, causes: Collection[str], values: np.ndarray
+) -> np.ndarray:
+    """The target without the own change of some metrics, shape (T,), in its unit.
+
+    For linear mechanisms the counterfactual is exact arithmetic: the own change of a cause,
+    x - f(parents), is taken back, and the difference follows the slopes down to the target; all
+    else (load, noise of others) stays as it was. A cause that never moved in the fault-free rows
+    has no slope to follow, so taking it back changes nothing.
+
+    Args:
+        system: The fitted system.
+        target: The metric that raised the alarm.
+        causes: Metrics whose own change is taken back.
+        values: Rows in the order of ``system.metrics``, shape (T, p); NaN counts as usual.
+    """
+    deviation = np.nan_to_num((values - system.mean) / np.where(system.scale > 0, system.scale, 1))
+    causes = set(causes)
+    away: dict[str, np.ndarray] = {}
+    for name in (*system.ancestors(target), target):
+        above = system.parents(name)
+        if name not in causes and not any(p in away for p in above):
+            continue
+        fit = system.mechanism(name)
+        shift = np.zeros(len(values))
+        for slope, parent in zip(fit.slopes, above, strict=True):
+            if parent in away:
+                shift += slope * away[parent]
+        if name in causes:
+            places = [system.position[p] for p in above]
+            shift -= deviation[:, system.position[name]] - deviation[:, places] @ fit.slopes
+        if shift.any():
+            away[name] = shift
+    at = system.position[target]
+    return values[:, at] + away.get(target, np.zeros(len(values))) * system.scale[at]
