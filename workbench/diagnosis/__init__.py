@@ -10,6 +10,8 @@ __getattr__, __dir__, __all__ = exports(
         "Ranking": ".ranking",
         "Diagnoser": ".base",
         "NSigma": ".nsigma",
+        "IDI": ".idi",
+        "IDICounterfactual": ".idi",
         "CounterfactualAttribution": ".counterfactual_attribution",
         "evaluate": ".evaluate",
         "Evaluation": ".evaluate",
