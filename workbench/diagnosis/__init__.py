@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = exports(
         "Ranking": ".ranking",
         "Diagnoser": ".base",
         "NSigma": ".nsigma",
+        "BlameFlow": ".flow",
         "IDI": ".idi",
         "IDICounterfactual": ".idi",
         "CounterfactualAttribution": ".counterfactual_attribution",
