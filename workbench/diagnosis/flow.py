@@ -1,4 +1,4 @@
-"""first version"""
+"""Blame flow: send blame up the graph from the target, and see where it ends."""
 
 from __future__ import annotations
 
@@ -6,135 +6,215 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..core.errors import ParameterError
+from ..core.results import number
 from ..core.saving import saveable
-from .base import Diagnoser, Findings, leaders
+from ..core.seeding import Seed, generator, spawn
+from .base import Diagnoser, Findings
+from .blame import USUAL, Anatomy, Changes, Split
 from .incident import Case
-from .scorers import Scorer
-from .baseline import CONSTANT_SHARE
+from .system import System
 
-C = dict(kappa=1.0, b=0.2, q=2.0, tau=2.0, cover=1.0, proxy=0.9, corr=0.7, unit=True, alarm=True, contrast=True, own_boost=0.0)
+_MARGIN = 1.1  # further out than in any fault-free window by this factor
+_HOLDS = 0.05  # of the blame: who is unusual with less proves no incident
+_LEAST = 0.01  # of the blame: less than that is not worth a name
+_WINDOWS = 500  # fault-free windows that say what is usual
 
 
 @saveable
 class BlameFlow(Diagnoser):
-    def __init__(self, threshold=3.0, scorer: Scorer = "z"):
-        self.threshold = threshold
-        self.scorer = scorer
+    """Send one unit of blame from the target up the graph; where it ends is the cause.
 
-    def _answer(self, case):
-        if case.trigger is None or not case.system.candidates(case.target):
+    At each metric v that changed by z_v sd the blame is split: parent p gets what its slope
+    explains, and its part of the rest as far as a large change may do more than the slope that
+    was learned in quiet times; v keeps what no parent can explain. Metrics that share a unit
+    bound each other: a callee's second is at most a second of its caller. The score of j is the
+    blame that ends there, from the target and from all else that is unusual, as a share of all.
+
+    Changes are measured against the window's own quiet rows where there are any, so that lasting
+    offsets cancel. If the target is usual the alarm is taken to come from outside. A metric
+    without recorded causes whose profile over the window is that of a sibling (a load balancer)
+    hands its blame over.
+
+    Nobody is blamed unless a metric that holds blame is further out than its threshold and than
+    in any fault-free window of the same length (rows of the System in the order of time).
+
+    It needs no sharp test of who is anomalous, which is where :class:`IDI` and
+    :class:`Traversal` fail: a blurred cause behind a blurred parent is still seen. Prefer
+    :class:`CounterfactualAttribution` for contributions that add up, :class:`IDI` for what a fix
+    would do to the target.
+
+    Args:
+        threshold: Standard deviations from which a metric is anomalous. A number is raised, per
+            metric, to what fault-free windows reach; metric -> number is taken as it is.
+        n_draws: Redrawn slopes and means behind the standard error; at least 2.
+        random_state: Seed.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> from workbench import CausalGraph
+        >>> from workbench.diagnosis import Incident, System
+        >>> rng = np.random.default_rng(0)
+        >>> db = rng.normal(5, 1, 300)
+        >>> normal = pd.DataFrame({"db": db, "api": 2 * db + rng.normal(0, 1, 300)})
+        >>> system = System(CausalGraph(["db", "api"], [("db", "api")]), normal)
+        >>> method = BlameFlow().fit(system)
+        >>> method.rank(Incident(pd.DataFrame({"db": [15.0], "api": [30.5]}), "api")).nodes
+        ('db',)
+    """
+
+    unit = "of the blame"
+    scorer = "z"
+
+    def __init__(
+        self,
+        threshold: float | Mapping[str, float] = 3.0,
+        n_draws: int = 20,
+        random_state: Seed = 0,
+    ):
+        self.threshold = threshold
+        self.n_draws = n_draws
+        self.random_state = random_state
+
+    def _fit(self, system: System) -> None:
+        value = self.n_draws
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 2:
+            raise ParameterError("must be an integer, at least 2", column="n_draws", value=value)
+        spawn(self.random_state, 1)
+        self.reach_: dict[str, dict[str, float]] = {}
+
+    def _answer(self, case: Case) -> tuple[str, str, Findings | None]:
+        """A quiet target is no reason to stop: the alarm may come from outside."""
+        if case.trigger is None or case.target_is_anomalous:
             return super()._answer(case)
-        f = self._rank(case)
-        if not f.blamed.any():
-            return "no root cause found", "nothing", f
-        return "found", "", f
+        if case.system.candidates(case.target):
+            findings = self._rank(case)
+            if findings.blamed.any():
+                return "found", "", findings
+        status, why, findings = super()._answer(case)
+        if status == "no root cause found":
+            why += ", and nothing above it is further out than in fault-free rows"
+        return status, why, findings
 
     def _rank(self, case: Case) -> Findings:
-        system = case.system
-        names = (*system.ancestors(case.target), case.target)
-        at = np.array([system.position[m] for m in names])
-        n = len(names)
-        place = {m: i for i, m in enumerate(names)}
-        mean = system.mean[at]; sd0 = system.sd[at]
-        const = sd0 < 0.001 * np.abs(mean)
-        const |= sd0 == 0
-        sd = np.where(const, CONSTANT_SHARE * np.abs(mean), sd0)
-        W = case.window[:, at]
-        med = np.nanmedian(W, axis=0)
-        W = np.where(np.isnan(W), med, W)
-        k, quiet = self._steps(case, (W - mean) / np.where(sd > 0, sd, 1))
-        x = W[k].copy()
-        if C["contrast"] and len(W) >= 3 and quiet.any():
-            x = mean + W[k] - np.median(W[quiet], axis=0)
-        dev = x - mean
-        flat = sd == 0
-        sd = np.where(flat, np.where(dev != 0, np.abs(dev) / 10, 1.0), sd)
-        z = dev / sd
-        g = z**2 / (z**2 + C["tau"] ** 2)
-        q = C["q"]
-        Z = (W - mean) / sd
-        prof = Z - Z.mean(axis=0)
-        norm = np.sqrt((prof**2).sum(axis=0))
-        B = np.zeros((n, n))
-        own_resid = np.zeros(n)
-        pa = [[place[p] for p in system.parents(m)] for m in names]
-        for v, m in enumerate(names):
-            p = pa[v]
-            if not p:
-                B[v, v] = 1.0
-                continue
-            mech = system.mechanism(m)
-            slopes = mech.slopes.copy() if not const[v] else np.zeros(len(p))
-            slopes[const[p]] = 0.0
-            zp = z[p]
-            s = 1.0 if z[v] >= 0 else -1.0
-            e = s * (z[v] - slopes @ zp)
-            pv = np.sqrt(mech.noise**2 * (1 + 1 / max(mech.n, 1)) + zp @ mech.spread @ zp) if not const[v] else 0.0
-            D = s * slopes * zp
-            b = np.where(const[p], 1.0, C["b"])
-            U = C["kappa"] * np.abs(D) + b * np.maximum(np.abs(zp) - q, 0)
-            if C["unit"]:
-                same = np.array([system.schema[names[i]].unit is not None and system.schema[names[i]].unit == system.schema[m].unit for i in p])
-                U = np.where(same & (np.abs(zp) > q), np.maximum(U, np.abs(dev[p]) / sd[v]), U)
-            tot = U.sum()
-            own = max(0.0, e - tot - q * pv)
-            lift = min(1.0, max(0.0, e - q * pv) / tot) if tot > 0 and e > 0 else 0.0
-            par = (np.maximum(D, 0) + lift * U) * g[p]
-            if C["alarm"] and m == case.target and abs(z[v]) < 2:
-                own = 0.0
-                par = U * g[p]
-            own_resid[v] = own
-            T = own + par.sum()
-            if T <= 0:
-                B[v, v] = 1.0
-                continue
-            for i, w in zip(p, par, strict=True):
-                B[v] += w / T * B[i]
-            B[v, v] += own / T
-        if C["proxy"]:
-            self._proxy(B, z, g, pa, prof, norm, q)
-        t = n - 1
-        cov = (g[:t, None] * B[:t, :]).sum(axis=0)
-        S = B[t] * g * cov ** C["cover"]
-        S[t] = 0
-        self.z_, self.B_, self.names_ = z, B, names
-        return self._findings(case, names, S, B, z)
-
-    def _steps(self, case, Z):
-        a = np.abs(Z[:, -1])
-        k = int(np.argmax(a))
-        return k, a < 0.5 * a[k]
-
-    def _proxy(self, B, z, g, pa, prof, norm, q):
-        n = len(z)
-        anc = np.eye(n, dtype=bool)
-        for v in range(n):
-            for p in pa[v]:
-                anc[v] |= anc[p]
-        for j in range(n - 1):
-            if pa[j] or abs(z[j]) <= q or norm[j] == 0:
-                continue
-            best, who = C["corr"], None
-            for v in range(n - 1):
-                if not pa[v] or anc[v, j] or abs(z[v]) <= q or norm[v] == 0:
-                    continue
-                if not any(j in pa[c] and v in pa[c] for c in range(n)):
-                    continue
-                r = abs(prof[:, j] @ prof[:, v]) / (norm[j] * norm[v])
-                if r >= best:
-                    best, who = r, v
-            if who is not None:
-                share = C["proxy"] * g[who]
-                B[:, who] += share * B[:, j]
-                B[:, j] *= 1 - share
-
-    def _findings(self, case, names, S, B, z):
+        anatomy = Anatomy(case.system, case.target)
+        changes = anatomy.changes(_filled(case.window[:, anatomy.at])[None])
+        share, score, split = anatomy.blame(changes, anatomy.slopes())
+        limit = self._limits(case, anatomy)
+        se = self._errors(case, anatomy)
+        size = np.abs(changes.z[0])
+        out = size > limit
+        real = bool(((share[0] >= _HOLDS) & out)[:-1].any())
+        total = score[0].sum() or 1.0
         nodes = case.system.nodes
-        score = np.full(len(nodes), np.nan)
-        blamed = np.zeros(len(nodes), bool)
-        place = {x: i for i, x in enumerate(nodes)}
-        for i, m in enumerate(names[:-1]):
-            j = place[case.system.node_of[m]]
-            score[j] = S[i]
-            blamed[j] = S[i] > 0 and B[-1, i] >= 0.01
-        return Findings(score, blamed, [""] * len(nodes))
+        found, error = np.full(len(nodes), np.nan), np.full(len(nodes), np.nan)
+        blamed, reasons = np.zeros(len(nodes), bool), ["not a cause of the target"] * len(nodes)
+        place = {n: i for i, n in enumerate(nodes)}
+        told = self._reasons(case, anatomy, changes, split, share[0])
+        own = case.system.node_of[case.target]
+        for i, metric in enumerate(anatomy.names):
+            j = place[case.system.node_of[metric]]
+            if nodes[j] == own:
+                reasons[j] = f"the target: {told[i]}" if metric == case.target else reasons[j]
+                continue
+            part = score[0, i] / total
+            if not found[j] > part:  # a loop is shown by the metric that holds most
+                reasons[j] = told[i]
+            found[j] = part + (0.0 if np.isnan(found[j]) else found[j])
+            error[j] = np.hypot(se[i], 0.0 if np.isnan(error[j]) else error[j])
+            holds = share[0, i] >= _LEAST and score[0, i] > 0
+            blamed[j] |= real and holds and size[i] > min(USUAL, limit[i])
+        return Findings(
+            found,
+            blamed,
+            reasons,
+            error,
+            details={
+                "row explained": str(case.labels[changes.step[0]]),
+                "changes against": (
+                    "the quiet rows of the window"
+                    if changes.contrasted[0]
+                    else "the fault-free mean"
+                ),
+                "alarm": "from outside" if size[-1] < USUAL else "the target",
+            },
+        )
+
+    def _limits(self, case: Case, anatomy: Anatomy) -> np.ndarray:
+        """How far out each metric must be to prove an incident, in sd."""
+        limit = case.limits[anatomy.at].copy()
+        if isinstance(self.threshold, Mapping):
+            return limit
+        known = self._reach(case.target, len(case.window))
+        reach = np.array([known.get(m, 0.0) for m in anatomy.names])
+        return np.maximum(limit, _MARGIN * reach)
+
+    def _reach(self, target: str, length: int) -> dict[str, float]:
+        """The largest change of each metric in fault-free windows of a length."""
+        key = f"{length} rows, {target}"
+        if key not in self.reach_:
+            anatomy = Anatomy(self.system_, target)
+            rows = _filled(self.system_.normal()[list(anatomy.names)].to_numpy())
+            length = min(length, len(rows))
+            starts = np.arange(len(rows) - length + 1)
+            if len(starts) > _WINDOWS:
+                starts = np.unique(np.linspace(0, starts[-1], _WINDOWS).astype(int))
+            windows = rows[starts[:, None] + np.arange(length)]
+            size = np.abs(anatomy.changes(windows).z).max(axis=0)
+            self.reach_[key] = dict(zip(anatomy.names, size.tolist(), strict=True))
+        return self.reach_[key]
+
+    def _errors(self, case: Case, anatomy: Anatomy) -> np.ndarray:
+        """Standard errors of the shares: slopes and means redrawn from their distribution."""
+        rng, n = generator(self.random_state), self.n_draws
+        error = []
+        for fit in anatomy.mechanisms:
+            if not len(fit.slopes):
+                error.append(np.zeros((n, 0)))
+                continue
+            values, vectors = np.linalg.eigh(fit.spread)
+            root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+            error.append(rng.normal(size=(n, len(fit.slopes))) @ root)
+        count = np.maximum(case.system.count[anatomy.at], 1)
+        window = _filled(case.window[:, anatomy.at])
+        shift = rng.normal(size=(n, len(count))) * anatomy.sd / np.sqrt(count)
+        changes = anatomy.changes(window + shift[:, None, :] * ~anatomy.constant)
+        _, score, _ = anatomy.blame(changes, anatomy.slopes(error))
+        total = score.sum(axis=1, keepdims=True)
+        return (score / np.where(total > 0, total, 1.0)).std(axis=0, ddof=1)
+
+    def _reasons(
+        self, case: Case, anatomy: Anatomy, changes: Changes, split: Split, share: np.ndarray
+    ) -> list[str]:
+        handed = {}
+        for j, who, amount in anatomy.hand_over(changes):
+            if who[0] >= 0:
+                handed[j] = anatomy.names[who[0]], amount[0]
+        texts = []
+        against = "the window's quiet rows" if changes.contrasted[0] else "usual"
+        for i, metric in enumerate(anatomy.names):
+            unit = case.system.schema[metric].unit
+            z, move = changes.z[0, i], changes.move[0, i]
+            side = "above" if z > 0 else "below"
+            text = (
+                f"{number(abs(move))}{f' {unit}' if unit else ''}, {number(abs(z))} sd, {side} "
+                f"{against}; {number(share[i])} of the blame ends here"
+            )
+            if anatomy.parents[i]:
+                text += f"; its parents explain {1 - split.own[0, i]:.0%}"
+            if i in handed:
+                name, amount = handed[i]
+                text += f"; reports what {name!r} does, which takes {amount:.0%} of its blame"
+            texts.append(text)
+        return texts
+
+
+def _filled(window: np.ndarray) -> np.ndarray:
+    """A window without gaps: the median of the metric's other rows stands in."""
+    gaps = np.isnan(window)
+    if not gaps.any():
+        return window
+    known = ~gaps.all(axis=0)
+    middle = np.zeros(window.shape[1])
+    middle[known] = np.nanmedian(window[:, known], axis=0)
+    return np.where(gaps, middle, window)
