@@ -87,9 +87,7 @@ def random_network(rng: np.random.Generator, n_causes: int) -> tuple[Network, li
     for j in rng.permutation(sorted(above[target])).tolist():
         if len(causes) < n_causes and not any(c in above[j] or j in above[c] for c in causes):
             causes.append(j)
-    anchors = [
-        j for j in sorted(above[target]) if j not in causes and not above[j] & set(causes)
-    ]
+    anchors = [j for j in sorted(above[target]) if j not in causes and not above[j] & set(causes)]
     if len(causes) < n_causes or not anchors:
         return None
     # New nodes stand right before the target, so that the order stays topological.

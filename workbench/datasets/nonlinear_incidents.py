@@ -20,6 +20,7 @@ _CURVES: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
 )
 _LONG = 2000  # rows that set the scale of every node
 _ATTEMPTS = 1000
+_SIZES = np.arange(3.0, 12.5, 0.5)  # of a fault, in sd
 _DRAWS = 30  # of the fault, per system
 
 
@@ -33,8 +34,8 @@ def nonlinear_incident(
     x|x|, in 30 % of the nodes plus a product of two parents; R² ~ U[.5, .94]; noise normal,
     uniform or Laplace, in 30 % of the nodes wider where the first parent is far out. The
     distractors act on the target with a weight of .005 to .02. In the incident all other noise
-    is drawn as usual, causes are moved 3 to 12 sd from usual such that the target is at least 4
-    sd from usual, of which each cause makes at least half a sd; distractors 5 to 15 sd.
+    is drawn as usual and distractors are 5 to 15 sd from usual; causes are moved from 3 sd
+    outwards until the target is 4 sd from usual, of which each makes at least half a sd.
 
     Args:
         n_causes: Root causes, none of them above another.
@@ -124,34 +125,39 @@ def _fault(
         x[:, j] = node.value(x[:, node.above], noise)
     mean, sd = x.mean(axis=0), x.std(axis=0)
 
-    def rows(noise: np.ndarray, held: dict[int, float] | None = None) -> np.ndarray:
+    def rows(noise: np.ndarray, held: dict[int, np.ndarray] | None = None) -> np.ndarray:
         out = np.empty_like(noise)
         for j, node in enumerate(nodes):
-            out[:, j] = node.value(out[:, node.above], noise[:, j])
             if held and j in held:
                 out[:, j] = mean[j] + sd[j] * held[j]
+            else:
+                out[:, j] = node.value(out[:, node.above], noise[:, j])
         return out
 
     def noise(n: int) -> np.ndarray:
         return np.column_stack([node.noise(rng, n) for node in nodes])
 
-    def target_at(own: np.ndarray, held: dict[int, float]) -> tuple[float, np.ndarray]:
-        row = rows(own, held)
-        return abs(row[0, network.target] - mean[network.target]) / sd[network.target], row
+    def deviation(out: np.ndarray) -> np.ndarray:
+        return np.abs(out[:, network.target] - mean[network.target]) / sd[network.target]
 
     normal = rows(noise(n_rows))
     pushed = [chain[0] for chain in network.chains]
     for _ in range(_DRAWS):
         own = noise(1)
-        harmless = {d: float(rng.choice([-1, 1]) * rng.uniform(5, 15)) for d in pushed}
-        moved = {c: float(rng.choice([-1, 1]) * rng.uniform(3, 12)) for c in causes}
-        size, row = target_at(own, {**harmless, **moved})
-        if size < 4 or target_at(own, harmless)[0] > 3:
+        harmless = {d: rng.choice([-1, 1]) * rng.uniform(5, 15, 1) for d in pushed}
+        side = {c: rng.choice([-1, 1]) for c in causes}
+        moved = rows(
+            np.repeat(own, len(_SIZES), axis=0),
+            {**harmless, **{c: side[c] * _SIZES for c in causes}},
+        )
+        far = np.flatnonzero(deviation(moved) >= 4)
+        if not len(far) or deviation(rows(own, harmless))[0] > 3:
             continue
-        parts = [
-            size - target_at(own, {**harmless, **{o: moved[o] for o in causes if o != c}})[0]
+        size, row = _SIZES[far[:1]], moved[far[:1]]
+        without = [
+            deviation(rows(own, {**harmless, **{o: side[o] * size for o in causes if o != c}}))
             for c in causes
         ]
-        if min(parts) >= 0.5:  # a "cause" without which nothing changes is none
+        if np.max(without) <= deviation(row)[0] - 0.5:  # a "cause" that does nothing is none
             return assemble(network, causes, pushed, normal, row)
     return None

@@ -113,9 +113,7 @@ class _Shop:
         inner = [j for j in range(1, n) if self.callees[j]]
         behind = [j for j in inner if rng.random() < 0.4]
         self.balancers = {n + i: j for i, j in enumerate(behind)}
-        self.names = ["web"] + [
-            f"{'svc' if self.callees[j] else 'db'}{j:02d}" for j in range(1, n)
-        ]
+        self.names = ["web"] + [f"{'svc' if self.callees[j] else 'db'}{j:02d}" for j in range(1, n)]
         self.names += [f"lb-{self.names[j]}" for j in behind]
         self.calls = [(i, j) for j, above in enumerate(callers) for i in above]
         self.calls += [(i, lb) for lb, j in self.balancers.items() for i in callers[j]]

@@ -186,9 +186,7 @@ class Anatomy:
             passed.append(np.where(some[:, None], theirs / total[:, None], 0.0))
         return Split(own, passed)
 
-    def _more(
-        self, v: int, changes: Changes, caused: np.ndarray, zp: np.ndarray
-    ) -> np.ndarray:
+    def _more(self, v: int, changes: Changes, caused: np.ndarray, zp: np.ndarray) -> np.ndarray:
         """Change of v beyond the slopes that its parents may still have caused, in sd, (R, k).
 
         Slopes learned in quiet times understate what a large change does: as much again is

@@ -135,10 +135,7 @@ def _train(data: dict, random_state: Seed) -> dict[str, Network]:
         device="cpu",
         random_state=seeds[2],
     )
-    layers = [
-        (part.weight.detach().numpy(), part.bias.detach().numpy().reshape(members, -1))
-        for part in net.linear
-    ]
+    layers = [(part.weight.detach().numpy(), part.offset.detach().numpy()) for part in net.linear]
     with torch.no_grad():
         guess = net(torch.as_tensor(inputs))[..., 0].numpy()
     out = {}
