@@ -104,7 +104,7 @@ class BlameFlow(Diagnoser):
         se = self._errors(case, anatomy)
         size = np.abs(changes.z[0])
         out = size > limit
-        real = bool(((share[0] >= _HOLDS) & out)[:-1].any())
+        real = bool(out[-1] or ((share[0] >= _HOLDS) & out)[:-1].any())
         total = score[0].sum() or 1.0
         nodes = case.system.nodes
         found, error = np.full(len(nodes), np.nan), np.full(len(nodes), np.nan)
