@@ -11,6 +11,7 @@ from .baseline import CONSTANT_JUMP, CONSTANT_SHARE
 from .system import System
 
 USUAL = 2.0  # sd; closer than this a change needs no explanation
+_CALM = 1.0  # sd; closer than this nothing is there to be explained by anybody
 _SOFT = 2.0  # sd at which half of a change counts as one
 _BLUR = 0.2  # sd of the child that one unusual sd of a parent may cause beyond its slope
 _FLAT = 0.001  # a metric whose sd is a smaller share of its level counts as constant
@@ -178,7 +179,8 @@ class Anatomy:
             if v == len(self.parents) - 1:  # an alarm from outside is not the target's own doing
                 outside = np.abs(z[:, v]) < USUAL
                 mine = np.where(outside, 0.0, mine)
-                theirs = np.where(outside[:, None], more * real[:, above], theirs)
+                either = (np.abs(caused) + more) * real[:, above]  # a quiet target hides which way
+                theirs = np.where(outside[:, None], either, theirs)
             total = mine + theirs.sum(axis=1)
             some = total > 0
             total = np.where(some, total, 1.0)
@@ -189,14 +191,15 @@ class Anatomy:
     def _more(self, v: int, changes: Changes, caused: np.ndarray, zp: np.ndarray) -> np.ndarray:
         """Change of v beyond the slopes that its parents may still have caused, in sd, (R, k).
 
-        Slopes learned in quiet times understate what a large change does: as much again is
-        allowed, and a little for any unusual parent. In the same unit physics says more: a
-        second in a callee can be a second in its caller, and hardly more.
+        Slopes learned in quiet times understate what a large change does: beyond the usual range
+        as much again is allowed, and a little for any unusual parent. In the same unit physics
+        says more: a second in a callee can be a second in its caller, and hardly more.
         """
         above = self.parents[v]
         beyond = np.maximum(np.abs(zp) - USUAL, 0.0)
         blur = np.where(self.constant[above], 1.0, _BLUR) * beyond
         line = np.abs(changes.move[:, above]) / changes.sd[:, [v]] * (np.abs(zp) > USUAL)
+        caused = caused * beyond / np.maximum(np.abs(zp), 1e-9)
         return np.where(self.same_unit[v], np.maximum(caused, line), caused + blur)
 
     def hand_over(self, changes: Changes) -> list[tuple[int, np.ndarray, np.ndarray]]:
@@ -219,13 +222,13 @@ class Anatomy:
     ) -> tuple[np.ndarray, np.ndarray, Split]:
         """Share of the target's blame that ends at each metric, (R, n); the score, (R, n).
 
-        score_j = share_j x real_j x sum over the other metrics v of real_v x (share of v's blame
-        that ends at j): a cause explains everything that is unusual, not the target alone.
+        score_j = share_j x real_j x sum over the other metrics v of (how unusual v is) x (share of
+        v's blame that ends at j): a cause explains all that is unusual, not the target alone.
         """
         split = self.split(changes, slopes)
         start = np.zeros_like(changes.z)
         start[:, -1] = 1.0
-        elsewhere = changes.real.copy()
+        elsewhere = _soft(np.maximum(np.abs(changes.z) - _CALM, 0.0))
         elsewhere[:, -1] = 0.0
         share, cover = split.flow(start, self.parents), split.flow(elsewhere, self.parents)
         rows = np.arange(len(share))

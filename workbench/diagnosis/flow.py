@@ -47,6 +47,7 @@ class BlameFlow(Diagnoser):
     Args:
         threshold: Standard deviations from which a metric is anomalous. A number is raised, per
             metric, to what fault-free windows reach; metric -> number is taken as it is.
+        trust_alarm: The incident is known to be one: thresholds are taken as they are.
         n_draws: Redrawn slopes and means behind the standard error; at least 2.
         random_state: Seed.
 
@@ -69,10 +70,12 @@ class BlameFlow(Diagnoser):
     def __init__(
         self,
         threshold: float | Mapping[str, float] = 3.0,
+        trust_alarm: bool = False,
         n_draws: int = 20,
         random_state: Seed = 0,
     ):
         self.threshold = threshold
+        self.trust_alarm = trust_alarm
         self.n_draws = n_draws
         self.random_state = random_state
 
@@ -143,11 +146,12 @@ class BlameFlow(Diagnoser):
     def _limits(self, case: Case, anatomy: Anatomy) -> np.ndarray:
         """How far out each metric must be to prove an incident, in sd."""
         limit = case.limits[anatomy.at].copy()
-        if isinstance(self.threshold, Mapping):
+        if self.trust_alarm or isinstance(self.threshold, Mapping):
             return limit
         known = self._reach(case.target, len(case.window))
-        reach = np.array([known.get(m, 0.0) for m in anatomy.names])
-        return np.maximum(limit, _MARGIN * reach)
+        reach = _MARGIN * np.array([known.get(m, 0.0) for m in anatomy.names])
+        reach[-1] /= _MARGIN  # one metric, asked about on purpose: no allowance for many looks
+        return np.maximum(limit, reach)
 
     def _reach(self, target: str, length: int) -> dict[str, float]:
         """The largest change of each metric in fault-free windows of a length."""
