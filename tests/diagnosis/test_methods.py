@@ -7,9 +7,25 @@ from sklearn.base import clone
 
 from workbench import CausalGraph, Feature, Schema, load, save
 from workbench.core.errors import NotFittedError, ParameterError, QuestionError
-from workbench.diagnosis import CounterfactualAttribution, Incident, NSigma, Ranking, System
+from workbench.diagnosis import (
+    IDI,
+    BlameFlow,
+    CounterfactualAttribution,
+    IDICounterfactual,
+    Incident,
+    NSigma,
+    Ranking,
+    System,
+)
 
-METHODS = [NSigma(), NSigma(scorer="robust"), CounterfactualAttribution(n_draws=10)]
+METHODS = [
+    NSigma(),
+    NSigma(scorer="robust"),
+    CounterfactualAttribution(n_draws=10),
+    IDI(threshold=3.0),
+    IDICounterfactual(threshold=3.0, mode="multiple"),
+    BlameFlow(),
+]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning"),

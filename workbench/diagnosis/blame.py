@@ -134,8 +134,7 @@ class Anatomy:
         contrasted = calm.any(axis=1) & (windows.shape[1] >= 3)
         usual = np.broadcast_to(self.mean, (len(windows), len(self.mean))).copy()
         if contrasted.any():
-            held = np.where(calm[contrasted][..., None], windows[contrasted], np.nan)
-            usual[contrasted] = np.nanmedian(held, axis=1)
+            usual[contrasted] = _median(windows[contrasted], calm[contrasted])
         move = windows[rows, step] - usual
         sd = np.broadcast_to(self.sd, move.shape)
         jump = np.where(move != 0, np.abs(move) / CONSTANT_JUMP, 1.0)
@@ -145,13 +144,14 @@ class Anatomy:
         profile = np.where(size > 1e-9, profile / np.where(size > 0, size, 1.0), 0.0)
         return Changes(move / sd, move, sd, profile, step, contrasted)
 
-    def slopes(self, error: list[np.ndarray] | None = None) -> list[np.ndarray]:
+    def slopes(self, estimates: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Standardised slopes per metric, (R, k); constants neither act nor react."""
-        out = []
-        for v, (above, fit) in enumerate(zip(self.parents, self.mechanisms, strict=True)):
-            slopes = fit.slopes[None] if error is None else fit.slopes + error[v]
-            out.append(np.where(self.constant[above] | self.constant[v], 0.0, slopes))
-        return out
+        if estimates is None:
+            estimates = [fit.slopes[None] for fit in self.mechanisms]
+        return [
+            np.where(self.constant[above] | self.constant[v], 0.0, slopes)
+            for v, (above, slopes) in enumerate(zip(self.parents, estimates, strict=True))
+        ]
 
     def split(self, changes: Changes, slopes: list[np.ndarray]) -> Split:
         """Split each metric's change into its own and what came from each parent."""
@@ -219,8 +219,9 @@ class Anatomy:
 
     def blame(
         self, changes: Changes, slopes: list[np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, Split]:
-        """Share of the target's blame that ends at each metric, (R, n); the score, (R, n).
+    ) -> tuple[np.ndarray, np.ndarray, Split, list]:
+        """Share of the target's blame that ends at each metric and the score, (R, n) each; the
+        split; and who handed blame over.
 
         score_j = share_j x real_j x sum over the other metrics v of (how unusual v is) x (share of
         v's blame that ends at j): a cause explains all that is unusual, not the target alone.
@@ -232,15 +233,23 @@ class Anatomy:
         elsewhere[:, -1] = 0.0
         share, cover = split.flow(start, self.parents), split.flow(elsewhere, self.parents)
         rows = np.arange(len(share))
-        for j, who, handed in self.hand_over(changes):
+        handed = self.hand_over(changes)
+        for j, who, part in handed:
             for mass in (share, cover):
-                mass[rows, who] += np.where(who >= 0, handed * mass[:, j], 0.0)
-                mass[:, j] *= 1 - handed
+                mass[rows, who] += np.where(who >= 0, part * mass[:, j], 0.0)
+                mass[:, j] *= 1 - part
         score = share * changes.real * cover
         score[:, -1] = 0.0
-        return share, score, split
+        return share, score, split, handed
 
 
 def _soft(z: np.ndarray) -> np.ndarray:
     square = np.square(z)
     return square / (square + _SOFT**2)
+
+
+def _median(windows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Median over the chosen rows of each window: (R, T, n), (R, T) -> (R, n)."""
+    ordered = np.sort(np.where(chosen[..., None], windows, np.inf), axis=1)
+    count, rows = chosen.sum(axis=1), np.arange(len(windows))
+    return (ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]) / 2

@@ -101,26 +101,27 @@ class BlameFlow(Diagnoser):
 
     def _rank(self, case: Case) -> Findings:
         anatomy = Anatomy(case.system, case.target)
-        changes = anatomy.changes(_filled(case.window[:, anatomy.at])[None])
-        share, score, split = anatomy.blame(changes, anatomy.slopes())
+        changes = anatomy.changes(self._windows(case, anatomy))
+        share, score, split, handed = anatomy.blame(changes, self._slopes(anatomy))
         limit = self._limits(case, anatomy)
-        se = self._errors(case, anatomy)
+        total = score.sum(axis=1, keepdims=True)
+        parts = score / np.where(total > 0, total, 1.0)
+        se = parts[1:].std(axis=0, ddof=1)
         size = np.abs(changes.z[0])
         out = size > limit
         real = bool(out[-1] or ((share[0] >= _HOLDS) & out)[:-1].any())
-        total = score[0].sum() or 1.0
         nodes = case.system.nodes
         found, error = np.full(len(nodes), np.nan), np.full(len(nodes), np.nan)
         blamed, reasons = np.zeros(len(nodes), bool), ["not a cause of the target"] * len(nodes)
         place = {n: i for i, n in enumerate(nodes)}
-        told = self._reasons(case, anatomy, changes, split, share[0])
+        told = _reasons(case, anatomy, changes, split, share[0], handed)
         own = case.system.node_of[case.target]
         for i, metric in enumerate(anatomy.names):
             j = place[case.system.node_of[metric]]
             if nodes[j] == own:
                 reasons[j] = f"the target: {told[i]}" if metric == case.target else reasons[j]
                 continue
-            part = score[0, i] / total
+            part = parts[0, i]
             if not found[j] > part:  # a loop is shown by the metric that holds most
                 reasons[j] = told[i]
             found[j] = part + (0.0 if np.isnan(found[j]) else found[j])
@@ -168,49 +169,59 @@ class BlameFlow(Diagnoser):
             self.reach_[key] = dict(zip(anatomy.names, size.tolist(), strict=True))
         return self.reach_[key]
 
-    def _errors(self, case: Case, anatomy: Anatomy) -> np.ndarray:
-        """Standard errors of the shares: slopes and means redrawn from their distribution."""
-        rng, n = generator(self.random_state), self.n_draws
-        error = []
-        for fit in anatomy.mechanisms:
-            if not len(fit.slopes):
-                error.append(np.zeros((n, 0)))
-                continue
-            values, vectors = np.linalg.eigh(fit.spread)
-            root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-            error.append(rng.normal(size=(n, len(fit.slopes))) @ root)
-        count = np.maximum(case.system.count[anatomy.at], 1)
+    def _windows(self, case: Case, anatomy: Anatomy) -> np.ndarray:
+        """The window, and copies as they would look had the means been estimated differently."""
         window = _filled(case.window[:, anatomy.at])
-        shift = rng.normal(size=(n, len(count))) * anatomy.sd / np.sqrt(count)
-        changes = anatomy.changes(window + shift[:, None, :] * ~anatomy.constant)
-        _, score, _ = anatomy.blame(changes, anatomy.slopes(error))
-        total = score.sum(axis=1, keepdims=True)
-        return (score / np.where(total > 0, total, 1.0)).std(axis=0, ddof=1)
+        count = np.maximum(case.system.count[anatomy.at], 1)
+        error = generator(spawn(self.random_state, 2)[0]).normal(size=(self.n_draws, len(count)))
+        shift = np.where(anatomy.constant, 0.0, error * anatomy.sd / np.sqrt(count))
+        return np.concatenate([window[None], window + shift[:, None, :]])
 
-    def _reasons(
-        self, case: Case, anatomy: Anatomy, changes: Changes, split: Split, share: np.ndarray
-    ) -> list[str]:
-        handed = {}
-        for j, who, amount in anatomy.hand_over(changes):
-            if who[0] >= 0:
-                handed[j] = anatomy.names[who[0]], amount[0]
-        texts = []
-        against = "the window's quiet rows" if changes.contrasted[0] else "usual"
-        for i, metric in enumerate(anatomy.names):
-            unit = case.system.schema[metric].unit
-            z, move = changes.z[0, i], changes.move[0, i]
-            side = "above" if z > 0 else "below"
-            text = (
-                f"{number(abs(move))}{f' {unit}' if unit else ''}, {number(abs(z))} sd, {side} "
-                f"{against}; {number(share[i])} of the blame ends here"
-            )
-            if anatomy.parents[i]:
-                text += f"; its parents explain {1 - split.own[0, i]:.0%}"
-            if i in handed:
-                name, amount = handed[i]
-                text += f"; reports what {name!r} does, which takes {amount:.0%} of its blame"
-            texts.append(text)
-        return texts
+    def _slopes(self, anatomy: Anatomy) -> list[np.ndarray]:
+        """The slopes, and redraws from their sampling distribution."""
+        rng, out = generator(spawn(self.random_state, 2)[1]), []
+        for fit in anatomy.mechanisms:
+            error = rng.normal(size=(self.n_draws + 1, len(fit.slopes)))
+            error[0] = 0.0
+            out.append(fit.slopes + error @ _root(fit.spread))
+        return anatomy.slopes(out)
+
+
+def _reasons(
+    case: Case,
+    anatomy: Anatomy,
+    changes: Changes,
+    split: Split,
+    share: np.ndarray,
+    handed: list[tuple[int, np.ndarray, np.ndarray]],
+) -> list[str]:
+    """Per metric of the anatomy: how it changed, what is blamed on it, and why."""
+    to = {j: (anatomy.names[who[0]], part[0]) for j, who, part in handed if who[0] >= 0}
+    against = "the window's quiet rows" if changes.contrasted[0] else "usual"
+    texts = []
+    for i, metric in enumerate(anatomy.names):
+        unit = case.system.schema[metric].unit
+        z, move = changes.z[0, i], changes.move[0, i]
+        side = "above" if z > 0 else "below"
+        text = (
+            f"{number(abs(move))}{f' {unit}' if unit else ''}, {number(abs(z))} sd, {side} "
+            f"{against}; {number(share[i])} of the blame ends here"
+        )
+        if anatomy.parents[i]:
+            text += f"; its parents explain {1 - split.own[0, i]:.0%}"
+        if i in to:
+            name, part = to[i]
+            text += f"; reports what {name!r} does, which takes {part:.0%} of its blame"
+        texts.append(text)
+    return texts
+
+
+def _root(spread: np.ndarray) -> np.ndarray:
+    """The symmetric root: that of a factor would depend on the signs of eigenvectors."""
+    if len(spread) < 2:
+        return np.sqrt(np.maximum(spread, 0.0))
+    values, vectors = np.linalg.eigh(spread)
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
 def _filled(window: np.ndarray) -> np.ndarray:
