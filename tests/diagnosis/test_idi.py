@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import CausalGraph
+from workbench import CausalGraph, load, save
 from workbench.core.errors import ParameterError
 from workbench.diagnosis import IDI, IDICounterfactual, Incident, System
 from workbench.diagnosis.idi import Intervention
@@ -138,8 +138,8 @@ def test_other_scorers_judge_the_target_after_the_fix(line, scorer):
 
 def test_networks_learn_a_curve_that_lines_cannot():
     rng = np.random.default_rng(2)
-    a = rng.normal(size=400)
-    b = a**2 + 0.2 * rng.normal(size=400)
+    a = rng.normal(size=200)
+    b = a**2 + 0.2 * rng.normal(size=200)
     frame = pd.DataFrame({"a": a, "b": b})
     system = System(CausalGraph(["a", "b"], [("a", "b")]), frame)
     method = IDI(mechanisms="network", threshold=2.5).fit(system)
@@ -163,6 +163,17 @@ def test_networks_do_not_depend_on_the_order_of_rows():
         for f in (frame, frame.sample(frac=1, random_state=1))
     ]
     assert both[0] == pytest.approx(both[1], rel=1e-6)
+
+
+def test_networks_are_saved_and_learn_anew_what_an_incident_leaves_out(tmp_path):
+    frame = chain(80)
+    system = System(CausalGraph(["a", "b", "c"], [("a", "b"), ("b", "c")]), frame)
+    method = IDI(mechanisms="network", n_draws=20).fit(system)
+    row = pd.DataFrame({"a": [9.0], "b": [18.0], "c": [-18.0]})
+    save(method, tmp_path / "m")
+    again = load(tmp_path / "m").rank(Incident(row, "c"))
+    pd.testing.assert_frame_equal(again.table, method.rank(Incident(row, "c")).table)
+    assert method.rank(Incident(row.drop(columns="b"), "c")).nodes == ("a",)
 
 
 @pytest.mark.parametrize(
