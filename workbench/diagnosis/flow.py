@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..core.errors import ParameterError
 from ..core.results import number
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator, spawn
-from .base import Diagnoser, Findings
+from .base import Diagnoser, Findings, check_counts
 from .blame import USUAL, Anatomy, Changes, Split
 from .incident import Case
 from .system import System
@@ -42,7 +41,7 @@ class BlameFlow(Diagnoser):
     It needs no sharp test of who is anomalous, which is where :class:`IDI` and
     :class:`Traversal` fail: a blurred cause behind a blurred parent is still seen. Prefer
     :class:`CounterfactualAttribution` for contributions that add up, :class:`IDI` for what a fix
-    would do to the target.
+    would do to the target, and :class:`IDICounterfactual` for several causes at once.
 
     Args:
         threshold: Standard deviations from which a metric is anomalous. A number is raised, per
@@ -80,9 +79,7 @@ class BlameFlow(Diagnoser):
         self.random_state = random_state
 
     def _fit(self, system: System) -> None:
-        value = self.n_draws
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 2:
-            raise ParameterError("must be an integer, at least 2", column="n_draws", value=value)
+        check_counts(self, "n_draws")
         spawn(self.random_state, 1)
         self.reach_: dict[str, dict[str, float]] = {}
 

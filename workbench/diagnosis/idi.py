@@ -11,7 +11,7 @@ from ..core.errors import ParameterError
 from ..core.results import number
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator, spawn
-from .base import Diagnoser, Findings, leaders
+from .base import Diagnoser, Findings, check_counts, leaders
 from .incident import Case
 from .mechanisms import Mechanisms, Network, fit_networks
 from .scorers import Scorer, deviations
@@ -96,10 +96,7 @@ class IDI(Diagnoser):
                     column=name,
                     value=getattr(self, name),
                 )
-        for name in ("n_permutations", "n_draws"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 2:
-                raise ParameterError("must be an integer, at least 2", column=name, value=value)
+        check_counts(self, "n_permutations", "n_draws")
         spawn(self.random_state, 1)
         self.networks_: dict[str, Network | None] = {}
         if self.mechanisms == "network":
