@@ -58,7 +58,10 @@ class TableReport(Result):
 
     def summary(self) -> str:
         counts = [(s, sum(f.severity == s for f in self.findings)) for s in _SEVERITIES]
-        found = ", ".join(f"{n} {s}{'s' * (s == 'note' and n > 1)}" for s, n in counts if n) or "nothing odd"
+        found = (
+            ", ".join(f"{n} {s}{'s' * (s == 'note' and n > 1)}" for s, n in counts if n)
+            or "nothing odd"
+        )
         return f"{self.rows:,} rows, {self.columns} columns: {found}."
 
     def verdict(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from ..core.errors import CausalWarning, QuestionError, recording
+from ..core.errors import CausalWarning, ParameterError, QuestionError, recording
 from ..core.parameters import Parameterised
 from .incident import Case, Incident, align, worst_row
 from .ranking import Ranking, with_error
@@ -214,6 +214,14 @@ def by_node(case: Case, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ]
     )
     return values[lead], lead
+
+
+def check_counts(method: Diagnoser, *names: str) -> None:
+    """Refuse parameters that are not whole numbers from 2."""
+    for name in names:
+        value = getattr(method, name)
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 2:
+            raise ParameterError("must be an integer, at least 2", column=name, value=value)
 
 
 def shown_row(row: Any) -> str:

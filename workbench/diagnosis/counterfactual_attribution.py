@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import ParameterError, warn
+from ..core.errors import warn
 from ..core.results import number
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator, spawn
-from .base import Diagnoser, Findings
+from .base import Diagnoser, Findings, check_counts
 from .incident import Case
 from .scorers import Scorer
 from .shapley import MOST_EXACT, exact_shapley, permutation_shapley, subsets
@@ -82,10 +82,7 @@ class CounterfactualAttribution(Diagnoser):
         self.random_state = random_state
 
     def _fit(self, system: System) -> None:
-        for name in ("n_permutations", "n_draws"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 2:
-                raise ParameterError("must be an integer, at least 2", column=name, value=value)
+        check_counts(self, "n_permutations", "n_draws")
         spawn(self.random_state, 1)
 
     def _rank(self, case: Case) -> Findings:
