@@ -58,10 +58,9 @@ class TableReport(Result):
 
     def summary(self) -> str:
         counts = [(s, sum(f.severity == s for f in self.findings)) for s in _SEVERITIES]
-        found = (
-            ", ".join(f"{n} {s}{'s' * (s == 'note' and n > 1)}" for s, n in counts if n)
-            or "nothing odd"
-        )
+        many = "s" if counts[-1][1] > 1 else ""  # the others are adjectives
+        found = ", ".join(f"{n} {s}{many * (s == 'note')}" for s, n in counts if n)
+        found = found or "nothing odd"
         return f"{self.rows:,} rows, {self.columns} columns: {found}."
 
     def verdict(self) -> str:
