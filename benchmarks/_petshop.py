@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench import CausalGraph
+from workbench import CausalGraph, Feature, Schema
 from workbench.diagnosis import Incident, System
 from workbench.diagnosis.structure import marginalise
 
@@ -58,9 +58,15 @@ class Cell:
     def name(self) -> str:
         return f"petshop/{self.level}/{self.metric}"
 
+    @property
+    def schema(self) -> Schema:
+        """What the columns mean: all of them are in the same unit."""
+        unit = "s" if self.metric == "latency" else "%"
+        return Schema([Feature(name, unit=unit) for name in self.normal])
+
     def system(self) -> System:
         """A fresh System."""
-        return System(self.graph, self.normal)
+        return System(self.graph, self.normal, schema=self.schema)
 
     def incident(self, fault: Fault) -> Incident:
         return Incident(fault.window, self.target)
@@ -79,7 +85,7 @@ class Cell:
         lost = self.removed(fault, leaky=True)
         parents, _ = marginalise({n: self.graph.parents(n) for n in self.graph.nodes}, lost)
         graph = CausalGraph(list(parents), [(p, n) for n, above in parents.items() for p in above])
-        return System(graph, self.normal)
+        return System(graph, self.normal, schema=self.schema)
 
 
 def folder() -> Path | None:
@@ -153,5 +159,5 @@ def fault_free(cell: Cell, rows: int, most: int = 10**6) -> tuple[System, list[I
     later = cell.normal.iloc[half:]
     last = len(later) - rows
     starts = np.unique(np.linspace(0, last, min(most, last + 1)).astype(int))
-    first = System(cell.graph, cell.normal.iloc[:half])
+    first = System(cell.graph, cell.normal.iloc[:half], schema=cell.schema)
     return first, [Incident(later.iloc[s : s + rows], cell.target) for s in starts]
