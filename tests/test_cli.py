@@ -85,7 +85,7 @@ def test_diagnose_an_alarm(run, tmp_path):
     changes = ("--changes", shipped("data", "shop_changes.csv"))
     page = tmp_path / "answer.html"
     found = run(*shop, "--at", "2026-03-01T14:32", *changes, "-o", page)
-    assert found.exit_code == 0 and "cause: payment latency_ms" in found.stdout
+    assert found.exit_code == 0 and "cause: payment cpu_percent" in found.stdout
     html = page.read_text()
     assert html.count("<svg") == 3 and "http" not in html.replace("http_", "")
     again = run(*shop, "--at", "2026-03-01T14:32", "-o", page)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core.errors import QuestionError, did_you_mean, recording
 from .base import Diagnoser
-from .counterfactual_attribution import CounterfactualAttribution
+from .flow import BlameFlow
 from .evidence import Evidence
 from .incident import Incident
 from .investigation import Investigation
@@ -25,7 +25,7 @@ from .telemetry.series import Telemetry
 from .telemetry.service_graph import ServiceGraph, read_service_graph
 from .telemetry.times import moment
 
-DEFAULT_METHOD = CounterfactualAttribution
+DEFAULT_METHOD = BlameFlow
 _ALARMING: tuple[Kind, ...] = ("errors", "availability", "latency")
 
 
@@ -41,7 +41,7 @@ class OnCall:
         telemetry: Metrics over time.
         graph: Who calls whom.
         changes: Deploys and the like: columns time, service, what.
-        method: A diagnosis method; counterfactual attribution by default.
+        method: A diagnosis method; :class:`BlameFlow` by default.
         flows: How trouble moves between metrics; see :data:`workbench.diagnosis.FLOWS`.
 
     Raises:
