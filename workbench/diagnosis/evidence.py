@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -116,20 +117,22 @@ class Evidence:
         blamed = tuple(causes.index[causes["blamed"]])
         top = self.ranking.nodes[0] if self.ranking.nodes else None
         own = top is not None and top == self._system.node_of[target] and top == target
-        weak = bool(blamed) and not own and self._explains_little(causes.loc[blamed[0]])
+        together = self._together(blamed) if blamed else np.nan
+        weak = not own and together < _LEAST_EXPLAINED  # False where nothing is known
         found = bool(blamed) and not own and not weak
         if not found:
             causes = causes.assign(blamed=False)
         impact = self._impact(blamed if found else ())
         return Investigation(
             status="found" if found else "no cause in these metrics",
-            sentence=self._sentence(causes, impact) if found else self._no_cause(own, weak),
+            sentence=self._sentence(causes, together) if found else self._no_cause(own, weak),
             causes=causes,
             first=first,
             impact=impact,
             changes=self._changes(onset.onset, blamed if found else (target,)),
             timeline=self._timeline(causes, first),
-            healthy=self._healthy(blamed[:1] if found else ()),
+            together=together if found else np.nan,
+            healthy=self._healthy(blamed if found else ()),
             ranking=self.ranking,
             **shared,
         )
@@ -178,7 +181,7 @@ class Evidence:
         columns += ["deviation", "since", "explains", "tied", "reason"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("node")
 
-    def _explained(self, members: tuple[str, ...], window: np.ndarray) -> float:
+    def _explained(self, members: Sequence[str], window: np.ndarray) -> float:
         """Share of the target's deviation that is gone had these metrics been healthy."""
         system, target = self._system, self.onset.target
         if system.constant[[system.position[m] for m in members]].all():
@@ -190,8 +193,12 @@ class Evidence:
         share = float(np.sum(seen[ok] - healthy[ok]) / away) if away else np.nan
         return round(share, 4) + 0.0  # no -0
 
-    def _explains_little(self, row: pd.Series) -> bool:
-        return bool(np.isfinite(row["explains"]) and row["explains"] < _LEAST_EXPLAINED)
+    def _together(self, blamed: Sequence[str]) -> float:
+        """What all blamed nodes explain. By straight lines: where a cause bends, the rest of what
+        it does counts as the own change of a metric below it, which is blamed with it."""
+        window = self._system.encode(self.watch.telemetry.frame.loc[self.onset.during])
+        members = [m for node in blamed for m in self._system.members(node)]
+        return self._explained(members, window)
 
     def _first(self) -> pd.DataFrame:
         """Metrics upstream of the target (and itself) in the order in which they failed; within
@@ -309,7 +316,7 @@ class Evidence:
         out = pd.DataFrame({"observed": frame[target], "usual": self.before[self.place[target]]})
         if not blamed:
             return out
-        members = system.members(blamed[0])
+        members = [m for node in blamed for m in system.members(node)]
         if system.constant[[system.position[m] for m in members]].all():
             return out
         healthy = had_been_healthy(system, target, members, system.encode(frame))
@@ -371,12 +378,18 @@ class Evidence:
             f"{number(facts['during'])}{unit} at {self.onset.onset:%H:%M} UTC"
         )
 
-    def _sentence(self, causes: pd.DataFrame, impact: pd.DataFrame) -> str:
+    def _sentence(self, causes: pd.DataFrame, together: float) -> str:
         best = causes.iloc[0] if causes.iloc[0]["blamed"] else causes[causes["blamed"]].iloc[0]
         name = best.name if best.name.startswith("loop(") else f"{best['service']} {best['metric']}"
-        share = best["explains"]
-        part = "" if not np.isfinite(share) else f", which explains {min(share, 1.0):.0%} of it"
-        inside = self._inside(best)
+        others = causes.index[causes["blamed"]].difference([best.name], sort=False)
+        part = ""
+        if np.isfinite(together):
+            part = f", which explains {min(together, 1.0):.0%} of it"
+        if len(others):
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            part = f", with {others[0]}{more}; together they explain {min(together, 1.0):.0%} of it"
+            part = part if np.isfinite(together) else part.split(";")[0]
+        inside = "" if len(others) else self._inside(best)
         return f"{self._target_text()}; cause: {name} ({self._moved_text(best)}){part}{inside}."
 
     def _inside(self, best: pd.Series) -> str:

@@ -44,7 +44,8 @@ class Investigation(Result):
         impact: User-facing metrics that are worse than usual; entry services first.
         changes: Changes in the hour before the onset, and whether they touch the blamed service.
         timeline: Target, top causes and first failure around the onset.
-        healthy: The target around the onset: observed, usual, and had the cause been healthy.
+        together: What all blamed metrics explain.
+        healthy: The target around the onset: observed, usual, and had the blamed been healthy.
         ranking: What the diagnosis method said.
         baseline: Which rows were taken as usual and as the incident.
         calls: Pairs (caller, callee).
@@ -63,6 +64,7 @@ class Investigation(Result):
     impact: pd.DataFrame = field(default_factory=pd.DataFrame)
     changes: pd.DataFrame = field(default_factory=pd.DataFrame)
     timeline: pd.DataFrame = field(default_factory=pd.DataFrame)
+    together: float = float("nan")
     healthy: pd.DataFrame = field(default_factory=pd.DataFrame)
     ranking: Ranking | None = None
     baseline: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +82,12 @@ class Investigation(Result):
     def blamed(self) -> tuple[str, ...]:
         """The blamed metrics, most to blame first."""
         return tuple(self.causes.index[self.causes["blamed"].to_numpy(dtype=bool)])
+
+    @property
+    def blamed_in_words(self) -> str:
+        """The blamed metrics, two of them by name."""
+        first, more = self.blamed[:2], len(self.blamed) - 2
+        return ", ".join([*first, f"{more} more"]) if more > 0 else " and ".join(first)
 
     @property
     def suspect_changes(self) -> pd.DataFrame:
@@ -212,7 +220,7 @@ class Investigation(Result):
         return plot_timeline(self, ax)
 
     def plot_healthy(self, ax: Axes | None = None) -> Axes:
-        """The target as it was and as it would have been had the cause been healthy."""
+        """The target as it was and as it would have been had the blamed metrics been healthy."""
         from .pictures import plot_healthy
 
         return plot_healthy(self, ax)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..core.errors import QuestionError, did_you_mean, recording
 from .base import Diagnoser
-from .flow import BlameFlow
 from .evidence import Evidence
+from .flow import BlameFlow
 from .incident import Incident
 from .investigation import Investigation
 from .metric_graph import FLOWS, Flow, metric_graph

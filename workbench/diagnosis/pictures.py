@@ -167,7 +167,7 @@ def plot_healthy(found: Investigation, ax: Axes | None = None) -> Axes:
             frame["healthy"],
             color=HEALTHY,
             linewidth=1.6,
-            label=f"had {found.cause} been healthy".replace("$", r"\$"),
+            label=f"had {found.blamed_in_words} been healthy".replace("$", r"\$"),
         )
     ax.axhline(frame["usual"].iloc[0], color=SOFT, linewidth=1, linestyle=":", label="usual")
     unit = f" ({found.unit})" if found.unit else ""

@@ -54,9 +54,9 @@ def _pictures(found: Investigation) -> Section:
     lanes = len(found.timeline.columns)
     cards.append(Card("Around the onset", draw=found.plot_timeline, size=(6.4, 1.2 + 0.72 * lanes)))
     if "healthy" in found.healthy:
-        share = found.causes.loc[found.cause, "explains"]
+        share = min(max(found.together, 0.0), 1.0)
         said = (
-            f"Had {found.cause} been healthy, {min(max(share, 0.0), 1.0):.0%} of the target's "
+            f"Had {found.blamed_in_words} been healthy, {share:.0%} of the target's "
             "deviation would be gone (linear mechanisms; an estimate outside the usual range)."
         )
     else:
