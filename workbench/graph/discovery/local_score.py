@@ -154,3 +154,12 @@ def local(score, v, parents):
             parents,
         )
     return _gaussian(score.correlation, score.starts, score.rows, score.cost, v, parents)
+
+
+@njit(cache=True, nogil=True)
+def total(score, edges):
+    """The score of the DAG with these edges, row → column."""
+    out = 0.0
+    for v in range(len(edges)):
+        out += local(score, v, np.flatnonzero(edges[:, v]))
+    return out

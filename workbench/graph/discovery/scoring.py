@@ -57,9 +57,9 @@ class Problem:
 
     def total(self, edges: np.ndarray) -> float:
         """Score of the DAG with these edges (row → column)."""
-        from .local_score import local
+        from .local_score import total
 
-        return sum(local(self.score, v, into.nonzero()[0]) for v, into in enumerate(edges.T))
+        return total(self.score, edges)
 
     def words(self, notes: Iterable[CausalWarning], **parameters: Any) -> dict[str, Any]:
         """What the graph's ``info`` says about the problem."""
