@@ -254,3 +254,23 @@ def test_a_silent_member_of_a_loop_leaves_the_rest_of_it(cluster, watch):
     calls = [*cluster.calls, ("bank", "payment")]
     found = watch(frame, calls=calls).investigate("web", cluster.at(FAULT + 3))
     assert found.status == "found" and "silent meanwhile" in found.sentence
+
+
+def test_a_target_in_a_loop_of_calls_says_that_the_cause_may_be_inside(cluster, watch):
+    frame = cluster.rows(fault="db latency", size=40)
+    calls = [*cluster.calls, ("db", "web")]
+    found = watch(frame, calls=calls).investigate("web", cluster.at(FAULT + 3))
+    assert found.status == "no cause in these metrics"
+    said = "the cause may be inside the loop web, "
+    assert said in found.sentence and "whose members can't be told apart" in found.sentence
+    named = set(found.sentence.split(said)[1].split(", whose")[0].split(", "))
+    assert named == {"checkout", "catalog", "cart", "db"}
+    assert not {f"{s} latency_ms" for s in named}.intersection(found.impact.index)
+
+
+def test_what_is_upstream_of_the_target_is_no_impact(cluster, watch):
+    frame = cluster.rows(fault="bank latency", size=40)
+    found = watch(frame).investigate("checkout", cluster.at(FAULT + 3))
+    assert found.cause == "bank latency_ms"
+    assert {"web latency_ms", "checkout latency_ms"} <= set(found.impact.index)
+    assert "payment latency_ms" not in found.impact.index

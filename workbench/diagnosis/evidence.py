@@ -225,6 +225,7 @@ class Evidence:
         series, graph = self.watch.telemetry.series, self.watch.graph
         below = self._downstream(blamed)
         own = {m for n in blamed[:1] for m in self._members(n)} - {self.onset.target}
+        own.update(self._upstream)  # causes of the target, or in its loop: no mere victims
         called = {callee for _, callee in graph.calls}
         rows = {}
         for column, service, kind in zip(
@@ -433,12 +434,29 @@ class Evidence:
                 f"no metric upstream explains it, the change begins in "
                 f"{self._facts(self.onset.target)['service']} itself or outside of what is recorded"
             )
+        elif loop := self._loop():
+            why = (
+                f"the cause may be inside the loop {', '.join(loop)}, whose members can't be told "
+                "apart"
+            )
         elif weak:
             why = "what is unusual upstream explains less than a tenth of it"
         else:
             why = self.ranking.sentence.rstrip(".")
             why = why[:1].lower() + why[1:]
         return f"{self._target_text()}; {why}{self._silent()}."
+
+    def _loop(self) -> list[str]:
+        """Services of the loop that the target is in, its own first; none unless another metric
+        of the loop is unusual."""
+        system, target = self._system, self.onset.target
+        inside = [m for m in system.members(system.node_of[target]) if m != target]
+        if not any(abs(self.moved[self.place[m]]) > THRESHOLD for m in inside):
+            return []
+        series = self.watch.telemetry.series["service"]
+        here = {series[m] for m in inside}
+        own = series[target]
+        return [own, *(s for s in self.watch.graph.services if s in here and s != own)]
 
 
 def _median(rows: np.ndarray) -> np.ndarray:

@@ -41,7 +41,8 @@ class Investigation(Result):
             before and during the incident, unit, deviation (robust sd), since when, explains (the
             share of the target's deviation that is gone had it been healthy), tied, reason.
         first: Metrics upstream of the target in the order in which they left their usual range.
-        impact: User-facing metrics that are worse than usual; entry services first.
+        impact: User-facing metrics that are worse than usual and not upstream of the target; entry
+            services first.
         changes: Changes in the hour before the onset, and whether they touch the blamed service.
         timeline: Target, top causes and first failure around the onset.
         together: What all blamed metrics explain.
