@@ -274,3 +274,30 @@ def test_what_is_upstream_of_the_target_is_no_impact(cluster, watch):
     assert found.cause == "bank latency_ms"
     assert {"web latency_ms", "checkout latency_ms"} <= set(found.impact.index)
     assert "payment latency_ms" not in found.impact.index
+
+
+def spreading(cluster, unit, size):
+    """Errors of the services on the way from db to web that have nothing in common before."""
+    r = np.random.default_rng(0)
+    frame = cluster.rows()
+    frame = frame.drop(columns=[c for c in frame if "errors" in c])
+    for s in cluster.services:
+        frame[f"{s} {unit}"] = 5 + r.normal(size=len(frame))
+        frame.iloc[FAULT : FAULT + 15, -1] += size.get(s, 0.0)
+    return frame
+
+
+@pytest.mark.parametrize("unit", ["errors_percent", "errors_per_s"])
+def test_faults_that_spread_only_in_the_incident_are_not_vetoed(cluster, watch, unit):
+    moved = dict.fromkeys(["db", "cart", "catalog", "checkout", "web"], 20.0)
+    frame = spreading(cluster, unit, moved)
+    found = watch(frame).investigate("web", cluster.at(FAULT + 3))
+    assert found.status == "found" and f"db {unit}" in found.blamed
+    assert found.together < 0.1 and "by slopes learned in quiet times" in found.sentence
+
+
+def test_what_explains_nothing_even_one_to_one_is_vetoed(cluster, watch):
+    frame = spreading(cluster, "errors_percent", {"catalog": 8.0, "web": 400.0})
+    found = watch(frame).investigate("web", cluster.at(FAULT + 3))
+    assert found.status == "no cause in these metrics"
+    assert "less than a tenth of it by slopes learned in quiet times" in found.sentence

@@ -118,6 +118,7 @@ class Evidence:
         own = self.ranking.nodes[:1] == (target,)
         together = self._together(blamed) if blamed else np.nan
         weak = not own and together < _LEAST_EXPLAINED  # False where nothing is known
+        weak = weak and self._together(blamed, self._units) < _LEAST_EXPLAINED
         found = bool(blamed) and not own and not weak
         if not found:
             causes = causes.assign(blamed=False)
@@ -150,6 +151,12 @@ class Evidence:
         system, target = self._system, self.onset.target
         nodes = {system.node_of[m] for m in (*system.ancestors(target), target)}
         return tuple(m for m in system.metrics if system.node_of[m] in nodes and m != target)
+
+    @cached_property
+    def _units(self) -> pd.Series:
+        """Metric -> unit; metrics of the same name share theirs even if it is not known."""
+        series = self.watch.telemetry.series
+        return series["unit"].where(series["unit"] != "", series["metric"])
 
     def _facts(self, column: str) -> dict:
         """What every table says about a metric."""
@@ -191,24 +198,26 @@ class Evidence:
         columns += ["deviation", "since", "explains", "tied", "reason"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("node")
 
-    def _explained(self, members: Sequence[str], window: np.ndarray) -> float:
+    def _explained(
+        self, members: Sequence[str], window: np.ndarray, units: pd.Series | None = None
+    ) -> float:
         """Share of the target's deviation that is gone had these metrics been healthy."""
         system, target = self._system, self.onset.target
         if system.constant[[system.position[m] for m in members]].all():
             return np.nan
         seen = window[:, system.position[target]]
-        healthy = had_been_healthy(system, target, members, window)
+        healthy = had_been_healthy(system, target, members, window, units)
         ok = np.isfinite(seen)
         away = np.sum(seen[ok] - self.before[self.place[target]])
         share = float(np.sum(seen[ok] - healthy[ok]) / away) if away else np.nan
         return round(share, 4) + 0.0  # no -0
 
-    def _together(self, blamed: Sequence[str]) -> float:
+    def _together(self, blamed: Sequence[str], units: pd.Series | None = None) -> float:
         """What all blamed nodes explain. By straight lines: where a cause bends, the rest of what
         it does counts as the own change of a metric below it, which is blamed with it."""
         window = self._system.encode(self.watch.telemetry.frame.loc[self.onset.during])
         members = [m for node in blamed for m in self._members(node)]
-        return self._explained(members, window)
+        return self._explained(members, window, units)
 
     def _first(self) -> pd.DataFrame:
         """Metrics upstream of the target (and itself) in the order in which they failed; within
@@ -392,13 +401,15 @@ class Evidence:
         best = causes.iloc[0] if causes.iloc[0]["blamed"] else causes[causes["blamed"]].iloc[0]
         name = best.name if best.name.startswith("loop(") else f"{best['service']} {best['metric']}"
         others = causes.index[causes["blamed"]].difference([best.name], sort=False)
-        part = ""
+        part, share = "", np.clip(together, 0.0, 1.0)
         if np.isfinite(together):
-            part = f", which explains {min(together, 1.0):.0%} of it"
+            part = f", which explains {share:.0%} of it"
         if len(others):
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            part = f", with {others[0]}{more}; together they explain {min(together, 1.0):.0%} of it"
+            part = f", with {others[0]}{more}; together they explain {share:.0%} of it"
             part = part if np.isfinite(together) else part.split(";")[0]
+        if together < _LEAST_EXPLAINED:
+            part += " by slopes learned in quiet times, more if trouble is passed on one to one"
         inside = "" if len(others) else self._inside(best)
         return (
             f"{self._target_text()}; cause: {name} ({self._moved_text(best)}){part}{inside}"
@@ -440,7 +451,10 @@ class Evidence:
                 "apart"
             )
         elif weak:
-            why = "what is unusual upstream explains less than a tenth of it"
+            why = (
+                "what is unusual upstream explains less than a tenth of it by slopes learned in "
+                "quiet times"
+            )
         else:
             why = self.ranking.sentence.rstrip(".")
             why = why[:1].lower() + why[1:]
