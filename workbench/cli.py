@@ -253,7 +253,9 @@ def diagnose(
         list[Path] | None,
         typer.Option("--metrics", "-m", help="Prometheus JSON, parquet or csv; repeat it."),
     ] = None,
-    at: Annotated[str | None, typer.Option(help="Time of the alarm, UTC without a zone.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Time of the alarm, ISO 8601, UTC without a zone.")
+    ] = None,
     changes: Annotated[
         Path | None, typer.Option(help="Deploys and the like: csv with time, service, what.")
     ] = None,
