@@ -81,6 +81,7 @@ def test_an_alarm_from_outside_with_a_quiet_target_finds_the_cause_upstream(shop
     window.loc[2:, "db"] += 20
     ranking = BlameFlow().fit(system).rank(Incident(window, "web"))
     assert ranking.nodes[0] == "db" and ranking.details["alarm"] == "from outside"
+    assert "the alarm was given from outside" in ranking.sentence
 
 
 def test_a_quiet_window_names_nobody(shop):

@@ -5,6 +5,7 @@ import pytest
 from workbench.core.errors import DataError, QuestionError
 from workbench.core.saving import load, save
 from workbench.diagnosis import Investigation, NSigma, OnCall, ServiceGraph, Telemetry, investigate
+from workbench.diagnosis.telemetry.times import moment
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.CausalWarning")
 FAULT = 560
@@ -210,3 +211,26 @@ def test_investigations_are_saved_and_drawn(cluster, tmp_path):
         ax = Figure().add_subplot()
         assert draw(ax) is ax
         ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("text", ["01/02/2026", "01.02.2026 10:00", "20:03", "now", "2026-03", ""])
+def test_a_time_that_can_be_read_in_two_ways_is_refused(cluster, watch, text):
+    with pytest.raises(QuestionError, match="not a time in ISO 8601.*2026-03-01T14:32"):
+        watch(cluster.rows()).investigate("web", text)
+
+
+def test_iso_times_are_read_with_and_without_a_zone():
+    expected = pd.Timestamp("2026-03-01T14:32Z")
+    for text in ("2026-03-01T14:32", "2026-03-01 15:32+01:00", "2026-03-01 14:32 UTC"):
+        assert moment(text) == expected
+    assert moment(expected.tz_localize(None)) == expected == moment(expected.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [(300, 100, "baseline is reversed"), (580, 595, "baseline is not before the incident")],
+)
+def test_a_baseline_that_can_not_be_one_is_refused(cluster, watch, start, end, message):
+    shop = watch(cluster.rows(fault="bank latency", size=40))
+    with pytest.raises(QuestionError, match=message):
+        shop.investigate("web", cluster.at(563), baseline=(cluster.at(start), cluster.at(end)))

@@ -235,6 +235,8 @@ def _found(case: Case, row: Any, table: pd.DataFrame, unit: str) -> str:
     best = table.iloc[0]
     blamed = int(table["blamed"].sum())
     more = f", before {blamed - 1} more" if blamed > 1 else ""
+    if not case.target_is_anomalous:
+        more += "; the target itself is usual, the alarm was given from outside"
     return (
         f"{table.index[0]!r} is most to blame for {case.target!r} at row {shown_row(row)} "
         f"({case.describe(case.target)}): score {with_error(best['score'], best['se'])} {unit}"

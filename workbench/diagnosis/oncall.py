@@ -142,12 +142,13 @@ class OnCall:
             baseline: Start and end of fault-free rows; all before the incident by default.
 
         Raises:
-            QuestionError: Unknown target, or an alarm outside the data.
+            QuestionError: Unknown target, an alarm outside the data, or
+                a baseline that is reversed or not before the alarm.
             DataError: Fewer than 20 fault-free rows before the alarm.
         """
         columns = self._columns(target)
         alarm = moment(at)
-        span = None if baseline is None else (moment(baseline[0]), moment(baseline[1]))
+        span = None if baseline is None else _span(baseline)
         with recording() as notes:
             learned = self._usual_for(alarm) if span is None else None
             onset = find_onset(self.telemetry, columns, alarm, baseline=span, usual=learned)
@@ -230,6 +231,17 @@ class OnCall:
 
         units = self.telemetry.series["unit"]
         return Schema([Feature(c, unit=units[c] or None) for c in columns])
+
+
+def _span(baseline: Sequence[str | pd.Timestamp]) -> tuple[pd.Timestamp, pd.Timestamp]:
+    start, end = (moment(time, "baseline") for time in baseline)
+    if start >= end:
+        raise QuestionError(
+            f"the baseline is reversed: it starts at {start:%Y-%m-%d %H:%M} and ends at "
+            f"{end:%Y-%m-%d %H:%M} UTC",
+            advice="Pass baseline=(start, end), the earlier time first.",
+        )
+    return start, end
 
 
 def named(method: str | None, random_state: int = 0) -> Diagnoser:

@@ -94,7 +94,7 @@ def find_onset(
         usual: What is usual, if that is known already.
 
     Raises:
-        QuestionError: The alarm lies outside the data.
+        QuestionError: The alarm lies outside the data, or the baseline not before it.
         DataError: Fewer than 20 fault-free rows; a target without a value around the alarm.
     """
     times, step = telemetry.frame.index, telemetry.step
@@ -103,7 +103,13 @@ def find_onset(
     values = telemetry.frame.to_numpy()
     before = np.asarray(times < at - slack)
     if baseline is not None:
-        before = np.asarray((times >= baseline[0]) & (times <= baseline[1]))
+        if baseline[0] >= at - slack:
+            raise QuestionError(
+                f"the baseline is not before the incident: it starts at "
+                f"{baseline[0]:%Y-%m-%d %H:%M} UTC, the alarm was at {at:%Y-%m-%d %H:%M} UTC",
+                advice="Pass the start and end of rows that were recorded before the alarm.",
+            )
+        before &= np.asarray((times >= baseline[0]) & (times <= baseline[1]))
     _require_rows(int((usual.rows if usual is not None else before).sum()), times, at, step)
     if usual is None:
         centre, scale = robust_yardstick(values[before])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from ...core.errors import DataError, FileFormatError, QuestionError
 
 _ZONE = r"(?:Z|[+-]\d{2}:?\d{2}|[+-]\d{2}|UTC|GMT)\s*$"
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 _SIZES = ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1))  # s, ms, µs, ns
 
 
@@ -57,8 +59,11 @@ def utc_nanoseconds(column: pd.Series, path: str | Path, text_lines: bool = Fals
 def moment(at: str | pd.Timestamp | float, what: str = "at") -> pd.Timestamp:
     """One time as a UTC timestamp; without a zone it is UTC.
 
+    Texts are ISO 8601 with the day written out, as in files, or Unix numbers: 01/02/2026 is
+    another day on each side of the Atlantic, and 20:03 is of no day.
+
     Raises:
-        QuestionError: Not a time.
+        QuestionError: Not a time, or a text that is not ISO 8601.
 
     Example:
         >>> moment("2026-03-01T15:32+01:00")
@@ -68,12 +73,20 @@ def moment(at: str | pd.Timestamp | float, what: str = "at") -> pd.Timestamp:
         if isinstance(at, int | float) or (isinstance(at, str) and at.strip().isdigit()):
             column = pd.Series([float(at)], name=what)
             return pd.Timestamp(int(utc_nanoseconds(column, what)[0]), tz="UTC")
-        stamp = pd.Timestamp(at)
+        if isinstance(at, str):
+            text = re.sub(r"\s*(?:UTC|GMT)$", "Z", at.strip())
+            if not _DAY.match(text):
+                raise ValueError("no day")
+            stamp = pd.Timestamp(pd.to_datetime([text], format="ISO8601")[0])
+        else:
+            stamp = pd.Timestamp(at)
         if stamp is pd.NaT:
             raise ValueError("no time")
     except (ValueError, TypeError, FileFormatError, DataError):
         raise QuestionError(
-            f"{what} is not a time", value=at, advice="Write it as 2026-03-01T14:32 (UTC)."
+            f"{what} is not a time in ISO 8601",
+            value=at,
+            advice="Write year, month and day: 2026-03-01T14:32 (UTC), or 2026-03-01T14:32+01:00.",
         ) from None
     return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
 
