@@ -4,7 +4,7 @@ import pytest
 
 from workbench import load, save
 from workbench.core.errors import DataError, QuestionError
-from workbench.diagnosis import Incident, NSigma, System
+from workbench.diagnosis import BlameFlow, Incident, NSigma, System
 from workbench.diagnosis.incident import align
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning")
@@ -40,7 +40,7 @@ def test_a_metric_missing_in_one_incident_is_marginalised_for_it_alone(shop, sys
 
 def test_a_gap_in_the_trigger_row_is_filled_and_named(shop, system):
     window = shop.rows(3)
-    window.loc[1, "web"] = 500.0
+    window.loc[1:, "web"] = [500.0, 400.0]
     window.loc[1, "db"] = np.nan
     found = case(system, window)
     assert found.filled == ("db",)
@@ -123,3 +123,25 @@ def test_empty_cells_of_any_type_are_gaps(shop, system):
     window["cart"] = [None, None]
     got = np.isnan(system.encode(window))
     assert got[0, system.position["db"]] and got.sum() == 3
+
+
+def test_a_metric_recorded_in_quiet_rows_only_counts_as_not_recorded(shop, system):
+    window = shop.rows(6, seed=3)
+    window.loc[4:, ["db", "cart", "web"]] += [15, 22, 45]
+    window.loc[4:, "db"] = np.nan
+    window.index = pd.date_range("2026-03-01", periods=6, freq="min", tz="UTC")
+    ranking = BlameFlow().fit(system).rank(Incident(window, "web"))
+    assert ranking.marginalised["db"] == "not recorded in the incident"
+    note = next(w for w in ranking.warnings if w.code == "not-recorded")
+    assert "is itself a suspect" in note.message
+    assert ranking.nodes[0] == "cart"
+
+
+def test_a_gap_is_named_by_the_time_as_a_person_writes_it(shop, system):
+    window = shop.rows(3, seed=3)
+    window.loc[1:, ["db", "cart", "web"]] += [15, 22, 45]
+    window.loc[2, ["db", "web"]] += [np.nan, 9]
+    window.index = pd.date_range("2026-03-01", periods=3, freq="min", tz="UTC")
+    ranking = BlameFlow().fit(system).rank(Incident(window, "web"))
+    note = next(w for w in ranking.warnings if w.code == "filled")
+    assert "'db' not recorded at 2026-03-01 00:02:00+00:00" in note.message

@@ -255,3 +255,23 @@ def test_a_method_by_name_and_wrong_things(cluster):
         OnCall(cluster.rows(), calls)
     with pytest.raises(QuestionError, match="must be a ServiceGraph"):
         OnCall(telemetry, cluster.calls)
+
+
+def test_a_metric_that_goes_silent_in_the_incident_is_a_suspect(cluster, watch):
+    frame = cluster.rows(fault="bank latency", size=40)
+    frame.iloc[FAULT:, frame.columns.get_loc("bank latency_ms")] = np.nan
+    found = watch(frame).investigate("web", cluster.at(FAULT + 3))
+    note = next(w for w in found.warnings if w.code == "not-recorded")
+    assert note.columns == ("bank latency_ms",) and "is itself a suspect" in note.message
+    assert "silent meanwhile, hence suspect: bank latency_ms" in found.sentence
+    assert "bank latency_ms" not in found.causes.index
+    assert found.ranking.marginalised["bank latency_ms"] == "not recorded in the incident"
+    assert not any("Timestamp(" in w.message for w in found.warnings)
+
+
+def test_a_silent_member_of_a_loop_leaves_the_rest_of_it(cluster, watch):
+    frame = cluster.rows(fault="payment latency", size=40)
+    frame.iloc[FAULT:, frame.columns.get_loc("bank latency_ms")] = np.nan
+    calls = [*cluster.calls, ("bank", "payment")]
+    found = watch(frame, calls=calls).investigate("web", cluster.at(FAULT + 3))
+    assert found.status == "found" and "silent meanwhile" in found.sentence

@@ -11,7 +11,7 @@ import pandas as pd
 from ..core.errors import CausalWarning, ParameterError, QuestionError, recording
 from ..core.parameters import Parameterised
 from ..core.results import number
-from .incident import Case, Incident, align, worst_row
+from .incident import Case, Incident, align, shown_row, worst_row
 from .ranking import Ranking, with_error
 from .scorers import deviations, limits
 from .system import System
@@ -248,13 +248,6 @@ def check_counts(method: Diagnoser, *names: str) -> None:
         value = getattr(method, name)
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 2:
             raise ParameterError("must be an integer, at least 2", column=name, value=value)
-
-
-def shown_row(row: Any) -> str:
-    """A row's label as a person writes it."""
-    if isinstance(row, pd.Timestamp):
-        return str(row)
-    return repr(row.item() if isinstance(row, np.generic) else row)
 
 
 def _found(case: Case, row: Any, table: pd.DataFrame, unit: str) -> str:

@@ -115,8 +115,7 @@ class Evidence:
         causes = self._causes()
         first = self._first()
         blamed = tuple(causes.index[causes["blamed"]])
-        top = self.ranking.nodes[0] if self.ranking.nodes else None
-        own = top is not None and top == self._system.node_of[target] and top == target
+        own = self.ranking.nodes[:1] == (target,)
         together = self._together(blamed) if blamed else np.nan
         weak = not own and together < _LEAST_EXPLAINED  # False where nothing is known
         found = bool(blamed) and not own and not weak
@@ -140,6 +139,17 @@ class Evidence:
     @property
     def _system(self):
         return self.method.system_
+
+    def _members(self, node: str) -> tuple[str, ...]:
+        """The metrics behind a ranked node; a loop may have lost some to gaps in the incident."""
+        return self.ranking.members.get(node, (node,))
+
+    @cached_property
+    def _upstream(self) -> tuple[str, ...]:
+        """Metrics that may move the target, with all members of the loops they are in."""
+        system, target = self._system, self.onset.target
+        nodes = {system.node_of[m] for m in (*system.ancestors(target), target)}
+        return tuple(m for m in system.metrics if system.node_of[m] in nodes and m != target)
 
     def _facts(self, column: str) -> dict:
         """What every table says about a metric."""
@@ -165,7 +175,7 @@ class Evidence:
         table = ranking.table
         scored = table[table["score"].notna()]
         for node in scored.index[: max(int(scored["blamed"].sum()), 6)]:
-            members = system.members(node)
+            members = self._members(node)
             lead = max(members, key=lambda m: abs(self.moved[self.place[m]]))
             is_target = target in members
             rows[node] = {
@@ -197,7 +207,7 @@ class Evidence:
         """What all blamed nodes explain. By straight lines: where a cause bends, the rest of what
         it does counts as the own change of a metric below it, which is blamed with it."""
         window = self._system.encode(self.watch.telemetry.frame.loc[self.onset.during])
-        members = [m for node in blamed for m in self._system.members(node)]
+        members = [m for node in blamed for m in self._members(node)]
         return self._explained(members, window)
 
     def _first(self) -> pd.DataFrame:
@@ -214,7 +224,7 @@ class Evidence:
         """User-facing metrics that are worse than usual, entry services first."""
         series, graph = self.watch.telemetry.series, self.watch.graph
         below = self._downstream(blamed)
-        own = {m for n in blamed[:1] for m in self._system.members(n)} - {self.onset.target}
+        own = {m for n in blamed[:1] for m in self._members(n)} - {self.onset.target}
         called = {callee for _, callee in graph.calls}
         rows = {}
         for column, service, kind in zip(
@@ -244,7 +254,7 @@ class Evidence:
     def _downstream(self, blamed: tuple[str, ...]) -> set[str]:
         """Metrics that the blamed ones can move."""
         system = self._system
-        reached = {m for n in blamed[:1] for m in system.members(n)}
+        reached = {m for n in blamed[:1] for m in self._members(n)}
         for name in system.metrics:  # causes first
             if reached.intersection(system.parents(name)):
                 reached.add(name)
@@ -289,7 +299,7 @@ class Evidence:
         if self.ranking is None:
             return {series[self.onset.target]}, set()
         system = self._system
-        metrics = [m for n in blamed[:1] for m in system.members(n)]
+        metrics = [m for n in blamed[:1] for m in self._members(n)]
         own = {series[m] for m in metrics}
         above = {series[a] for m in metrics for a in system.ancestors(m)}
         return own, above - own
@@ -301,10 +311,9 @@ class Evidence:
 
     def _timeline(self, causes: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
         """Target, top causes and the first failure around the onset."""
-        system = self._system
         names = [self.onset.target]
         for node in causes.index[causes["blamed"]][:3]:
-            names.append(max(system.members(node), key=lambda m: abs(self.moved[self.place[m]])))
+            names.append(max(self._members(node), key=lambda m: abs(self.moved[self.place[m]])))
         names += list(first.index[:2])
         frame = self.watch.telemetry.frame
         return frame.iloc[self._stretch()][list(dict.fromkeys(names))].copy()
@@ -316,7 +325,7 @@ class Evidence:
         out = pd.DataFrame({"observed": frame[target], "usual": self.before[self.place[target]]})
         if not blamed:
             return out
-        members = [m for node in blamed for m in system.members(node)]
+        members = [m for node in blamed for m in self._members(node)]
         if system.constant[[system.position[m] for m in members]].all():
             return out
         healthy = had_been_healthy(system, target, members, system.encode(frame))
@@ -390,7 +399,16 @@ class Evidence:
             part = f", with {others[0]}{more}; together they explain {min(together, 1.0):.0%} of it"
             part = part if np.isfinite(together) else part.split(";")[0]
         inside = "" if len(others) else self._inside(best)
-        return f"{self._target_text()}; cause: {name} ({self._moved_text(best)}){part}{inside}."
+        return (
+            f"{self._target_text()}; cause: {name} ({self._moved_text(best)}){part}{inside}"
+            f"{self._silent()}."
+        )
+
+    def _silent(self) -> str:
+        """Metrics above the target that stopped reporting: suspects that no number speaks for."""
+        gone = [n for n in self._upstream if not np.isfinite(self.during[self.place[n]])]
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        return f"; silent meanwhile, hence suspect: {', '.join(gone[:3])}{more}" if gone else ""
 
     def _inside(self, best: pd.Series) -> str:
         """What moved with the cause inside its service: a curved effect of it on the cause looks
@@ -420,7 +438,7 @@ class Evidence:
         else:
             why = self.ranking.sentence.rstrip(".")
             why = why[:1].lower() + why[1:]
-        return f"{self._target_text()}; {why}."
+        return f"{self._target_text()}; {why}{self._silent()}."
 
 
 def _median(rows: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ class Incident:
         if len(places) != 1:
             problem = "no row" if not len(places) else gate.count(len(places), "row")
             raise QuestionError(
-                f"{problem} of the table has the index label {label!r}",
+                f"{problem} of the table has the index label {shown_row(label)}",
                 column=str(target),
                 advice="Use a label of df.index that occurs once; see df.reset_index(drop=True).",
             )
@@ -105,7 +105,8 @@ class Case:
         limits: Deviation from which a metric counts as anomalous, shape (p,).
         trigger: The row to explain, by default the one in which the target is most anomalous;
             None if the target was never recorded.
-        missing: Metrics without any value in the incident.
+        missing: Metrics without any value in the anomalous rows (in all rows if the target is
+            anomalous in none): quiet rows say nothing about what they did in the incident.
         filled: Metrics not recorded in the trigger row: the median of the window stands in.
         scorer: How deviations were measured.
     """
@@ -162,6 +163,13 @@ class Case:
         return text + (" (constant until then)" if self.system.constant[j] else "")
 
 
+def shown_row(row: Any) -> str:
+    """A row's label as a person writes it."""
+    if isinstance(row, pd.Timestamp):
+        return str(row)
+    return repr(row.item() if isinstance(row, np.generic) else row)
+
+
 def worst_row(size: np.ndarray, limit: float) -> int:
     """The row in which the target is most anomalous."""
     return int(np.nanargmax(size))
@@ -207,7 +215,9 @@ def align(
     system.require(target)
     bounds = limits(system, threshold)
     window = system.encode(incident._window)
-    recorded = np.isfinite(window).any(axis=0)
+    aim = np.abs(deviations(system, window, scorer)[:, system.position[target]])
+    anomalous = aim > bounds[system.position[target]]
+    recorded = np.isfinite(window[anomalous] if anomalous.any() else window).any(axis=0)
     recorded[system.position[target]] = True  # the target stays, even if it can't be judged
     missing = tuple(n for n, seen in zip(system.metrics, recorded, strict=True) if not seen)
     if missing:
@@ -220,11 +230,11 @@ def align(
         warn(
             "not-recorded",
             f"{gate.count(len(missing), 'metric')} without a value in the incident: {shown}; a "
-            "fault in one of them would be blamed on its neighbours",
+            "fault there lands on its neighbours, and a service that stops reporting is itself a "
+            "suspect",
             missing,
         )
     deviation = deviations(system, window, scorer)
-    aim = np.abs(deviation[:, system.position[target]])
     row = None
     if not np.isnan(aim).all():
         row = trigger(aim, float(bounds[system.position[target]]))
@@ -251,7 +261,7 @@ def _warn_of_oddities(case: Case) -> None:
         warn(
             "filled",
             f"{', '.join(map(repr, case.filled[:5]))} not recorded at "
-            f"{case.labels[case.trigger]!r}: the median of the window stands in",
+            f"{shown_row(case.labels[case.trigger])}: the median of the window stands in",
             case.filled,
         )
     system = case.system

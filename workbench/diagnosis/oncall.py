@@ -16,7 +16,7 @@ from .flow import BlameFlow
 from .incident import Incident
 from .investigation import Investigation
 from .metric_graph import FLOWS, Flow, metric_graph
-from .onset import Usual, find_onset, learn_usual
+from .onset import Onset, Usual, find_onset, learn_usual
 from .system import System
 from .telemetry.changes import as_changes, read_changes
 from .telemetry.kinds import Kind
@@ -163,7 +163,7 @@ class OnCall:
                 evidence = Evidence(self, onset, None, None)
             else:
                 method = self._fitted(onset.usual)
-                incident = Incident(self.telemetry.frame.loc[onset.window], onset.target)
+                incident = Incident(_heard(self.telemetry.frame, onset), onset.target)
                 evidence = Evidence(self, onset, method, method.rank(incident))
             found = evidence.investigation()
         return found.with_warnings((*self._notes, *notes))
@@ -238,6 +238,15 @@ class OnCall:
 
         units = self.telemetry.series["unit"]
         return Schema([Feature(c, unit=units[c] or None) for c in columns])
+
+
+def _heard(frame: pd.DataFrame, onset: Onset) -> pd.DataFrame:
+    """The incident's rows, without the quiet values of metrics that went silent in it: a median
+    of quiet rows in the place of what is not known would declare them innocent."""
+    heard = np.isfinite(frame.to_numpy()[onset.during]).any(axis=0)
+    window = frame.loc[onset.window].copy()
+    window.loc[:, ~heard] = np.nan
+    return window
 
 
 def _span(baseline: Sequence[str | pd.Timestamp]) -> tuple[pd.Timestamp, pd.Timestamp]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from .base import shown_row
+from .incident import shown_row
 from .ranking import Ranking
 
 
