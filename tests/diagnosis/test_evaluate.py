@@ -48,3 +48,13 @@ def test_refusals():
         evaluate([], [])
     with pytest.raises(ParameterError, match="ks"):
         evaluate([["a"]], ["a"], ks=(0,))
+
+
+@pytest.mark.parametrize(
+    ("rankings", "causes", "column"),
+    [([["a"], ["a"]], ["a", None], "causes"), ([["a"], "ab"], ["a", "a"], "rankings")],
+)
+def test_what_is_no_ranking_or_no_cause_is_refused_with_its_place(rankings, causes, column):
+    with pytest.raises(DataError, match="first at row 1") as refusal:
+        evaluate(rankings, causes)
+    assert refusal.value.column == column

@@ -166,3 +166,25 @@ def test_parameters_that_make_no_sense_are_refused(line):
         BlameFlow(n_draws=1).fit(line)
     with pytest.raises(ParameterError, match="random_state"):
         BlameFlow(random_state=None).fit(line)
+
+
+def test_a_fault_of_the_target_itself_is_blamed_on_nobody():
+    r = np.random.default_rng(0)
+    w = r.normal(size=400)
+    normal = pd.DataFrame({"w": w, "t": 0.3 * w + r.normal(0, 0.2, 400)})
+    method = BlameFlow().fit(System(CausalGraph(["w", "t"], [("w", "t")]), normal))
+    ranking = method.rank(Incident(pd.DataFrame({"w": [2.5], "t": [40.0]}), "t"))
+    assert ranking.status == "no root cause found" and "begins in 't' itself" in ranking.sentence
+    assert ranking.scores["w"] < 0.1
+    both = method.rank(Incident(pd.DataFrame({"w": [30.0], "t": [9.2]}), "t"))
+    assert both.nodes == ("w",) and both.scores["w"] > 0.9
+
+
+@pytest.mark.parametrize("level", [0.0, 1000.0, 1e6])
+def test_a_high_level_hides_nothing(level):
+    r = np.random.default_rng(1)
+    up = r.normal(0, 0.5, 400)
+    normal = pd.DataFrame({"up": level + up, "t": 5 * up + r.normal(50, 1, 400)})
+    method = BlameFlow().fit(System(CausalGraph(["up", "t"], [("up", "t")]), normal))
+    ranking = method.rank(Incident(pd.DataFrame({"up": [level + 5.0], "t": [75.0]}), "t"))
+    assert ranking.nodes == ("up",) and ranking.scores["up"] > 0.9

@@ -182,3 +182,10 @@ def test_networks_are_saved_and_learn_anew_what_an_incident_leaves_out(tmp_path)
 def test_parameters_that_make_no_sense_are_refused(line, wrong):
     with pytest.raises(ParameterError, match=next(iter(wrong))):
         IDI(**wrong).fit(line)
+
+
+def test_no_standard_error_is_shown_where_nothing_was_drawn(shop, system):
+    window = shop.rows(1, seed=5, users=15.0)
+    ranking = IDICounterfactual().fit(system).rank(Incident(window, "web"))
+    assert ranking.nodes == ("users",) and ranking.table["se"].iloc[0] == 0.0
+    assert "±" not in ranking.summary()

@@ -220,3 +220,11 @@ def test_plot_returns_the_axes(method, shop):
     figure.canvas.draw()
     plt.close(figure)
     assert "<b>" not in ranking._repr_html_().replace("<p><b>", "").replace("&#9888; <b>", "")
+
+
+def test_a_value_beyond_numbers_is_an_abstention_that_names_it(method, shop):
+    window = shop.rows(2, seed=5, db=15.0)
+    window.loc[1, "db"] = 1e200
+    ranking = answer(method, shop, window=window)
+    assert ranking.status == "abstain" and "'db' is 1e+200 at row 1" in ranking.summary()
+    assert ranking.nodes == () and ranking.scores.isna().all()

@@ -4,7 +4,15 @@ import pytest
 
 from workbench.core.errors import DataError, QuestionError
 from workbench.core.saving import load, save
-from workbench.diagnosis import Investigation, NSigma, OnCall, ServiceGraph, Telemetry, investigate
+from workbench.diagnosis import (
+    IDI,
+    Investigation,
+    NSigma,
+    OnCall,
+    ServiceGraph,
+    Telemetry,
+    investigate,
+)
 from workbench.diagnosis.telemetry.times import moment
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.CausalWarning")
@@ -234,6 +242,19 @@ def test_a_baseline_that_can_not_be_one_is_refused(cluster, watch, start, end, m
     shop = watch(cluster.rows(fault="bank latency", size=40))
     with pytest.raises(QuestionError, match=message):
         shop.investigate("web", cluster.at(563), baseline=(cluster.at(start), cluster.at(end)))
+
+
+def test_a_method_by_name_and_wrong_things(cluster):
+    telemetry = Telemetry.from_frame(cluster.rows())
+    calls = ServiceGraph.from_calls(cluster.calls)
+    for method in ("IDI", IDI, IDI()):
+        assert isinstance(OnCall(telemetry, calls, method=method).method, IDI)
+    with pytest.raises(QuestionError, match="Did you mean 'IDI'"):
+        OnCall(telemetry, calls, method="idi")
+    with pytest.raises(QuestionError, match="must be a Telemetry"):
+        OnCall(cluster.rows(), calls)
+    with pytest.raises(QuestionError, match="must be a ServiceGraph"):
+        OnCall(telemetry, cluster.calls)
 
 
 def test_a_metric_that_goes_silent_in_the_incident_is_a_suspect(cluster, watch):

@@ -60,3 +60,15 @@ def test_works_without_a_graph_and_after_saving(shop, window, tmp_path):
     save(method, tmp_path / "m")
     again = load(tmp_path / "m").rank(Incident(window, "cart"))
     pd.testing.assert_frame_equal(again.table, ranking.table)
+
+
+def test_a_lasting_offset_without_correlation_is_warned_of_and_not_blamed():
+    rng = np.random.default_rng(0)
+    normal = pd.DataFrame(rng.normal(size=(400, 2)), columns=["a", "b"])
+    normal["t"] = normal["a"] + normal["b"] + rng.normal(0, 0.5, 400)
+    offset = {"a": [8, 8.1, 8.2, 7.9, 8, 8.1], "b": [0, 0.1, 0, 0.2, 9, 9]}
+    window = pd.DataFrame({**offset, "t": [8, 8, 8, 8, 17, 17.0]})
+    system = System(CausalGraph(["a", "b", "t"], [("a", "t"), ("b", "t")]), normal)
+    ranking = RankedCorrelation().fit(system).rank(Incident(window, "t"))
+    assert "a" not in ranking.nodes and not np.signbit(ranking.scores["a"])
+    assert [w.columns for w in ranking.warnings if w.code == "permanent-offset"] == [("a",)]

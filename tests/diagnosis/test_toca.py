@@ -55,3 +55,35 @@ def test_a_target_that_never_changed_and_bad_parameters():
     assert ranking.status == "abstain" and "never changed" in ranking.summary()
     with pytest.raises(ParameterError, match="n_draws"):
         TOCA(n_draws=1).fit(system)
+
+
+def test_untouched_nodes_are_rarely_blamed_and_the_untouched_target_never():
+    edges = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "t"), ("u", "b"), ("w", "d")]
+    graph = CausalGraph(["u", "w", "a", "b", "c", "d", "t"], edges)
+    answers = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+
+        def rows(n, own, rng=rng):
+            values = {}
+            for node in graph.nodes:
+                values[node] = rng.normal(size=n) + (own if node == "b" else 0.0)
+                for parent in graph.parents(node):
+                    values[node] = values[node] + values[parent]
+            return pd.DataFrame(values)
+
+        method = TOCA(n_draws=20).fit(System(graph, rows(300, 0.0)))
+        answers.append(method.rank(Incident(rows(3, 15.0), "t")).nodes)
+    assert all(nodes[0] == "b" and "t" not in nodes for nodes in answers)
+    assert sum(len(nodes) > 1 for nodes in answers) <= 2
+
+
+def test_a_target_that_is_the_sum_of_its_causes_has_no_blame():
+    normal = pd.DataFrame(np.random.default_rng(1).normal(size=(400, 2)), columns=["a", "b"])
+    system = System(
+        CausalGraph(["a", "b", "t"], [("a", "t"), ("b", "t")]), normal.eval("t = a + b")
+    )
+    ranking = (
+        TOCA().fit(system).rank(Incident(pd.DataFrame({"a": [9.0], "b": [0.1], "t": [9.1]}), "t"))
+    )
+    assert ranking.nodes == ("a",) and np.isclose(ranking.scores["t"], np.log(2), rtol=1e-3)

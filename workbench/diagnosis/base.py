@@ -10,10 +10,13 @@ import pandas as pd
 
 from ..core.errors import CausalWarning, ParameterError, QuestionError, recording
 from ..core.parameters import Parameterised
+from ..core.results import number
 from .incident import Case, Incident, align, shown_row, worst_row
 from .ranking import Ranking, with_error
-from .scorers import limits
+from .scorers import deviations, limits
 from .system import System
+
+_MOST = 1e100  # sd; the square of more is no number any longer
 
 
 @dataclass
@@ -102,6 +105,9 @@ class Diagnoser(Parameterised):
         """Status, the reason if nothing is blamed, and what was found."""
         if case.trigger is None:
             return "abstain", f"{case.target!r} was not recorded in the incident", None
+        beyond = _beyond_numbers(case)
+        if beyond:
+            return "abstain", beyond, None
         if not case.target_is_anomalous:
             limit = case.limits[case.system.position[case.target]]
             why = (
@@ -135,6 +141,26 @@ class Diagnoser(Parameterised):
 
     def _rank(self, case: Case) -> Findings:
         raise TypeError(f"{type(self).__name__} must define _rank(case)")
+
+
+def _beyond_numbers(case: Case) -> str:
+    """Why the window can't be computed with, for the target and its causes; empty if it can."""
+    system = case.system
+    nodes = (*system.candidates(case.target), system.node_of[case.target])
+    metrics = dict.fromkeys(m for n in nodes for m in system.members(n))
+    columns = [system.position[m] for m in metrics]
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.abs(deviations(system, case.window, "z")[:, columns])
+    rows, places = np.nonzero((size > _MOST) | np.isinf(size))
+    if not len(rows):
+        return ""
+    metric = list(metrics)[places[0]]
+    value = case.window[rows[0], system.position[metric]]
+    return (
+        f"{metric!r} is {number(value)} at row {shown_row(case.labels[rows[0]])}, too far from its "
+        f"usual {number(system.mean[system.position[metric]])} to compute with: look for a "
+        "placeholder for a missing value, or a broken sensor, and leave the value empty"
+    )
 
 
 def _ranking(

@@ -14,7 +14,7 @@ USUAL = 2.0  # sd; closer than this a change needs no explanation
 _CALM = 1.0  # sd; closer than this nothing is there to be explained by anybody
 _SOFT = 2.0  # sd at which half of a change counts as one
 _BLUR = 0.2  # sd of the child that one unusual sd of a parent may cause beyond its slope
-_FLAT = 0.001  # a metric whose sd is a smaller share of its level counts as constant
+_FLAT = 0.001  # a metric with mostly one value and a smaller sd than this share of it: constant
 _ALIKE = 0.7  # correlation within the window of a metric and the one that it only reports
 _HANDED = 0.9  # share of its blame that such a metric hands over
 
@@ -78,7 +78,10 @@ class Anatomy:
         self.parents = [[place[p] for p in system.parents(m)] for m in self.names]
         self.mean, sd = system.mean[self.at], system.sd[self.at]
         level = np.abs(self.mean)
-        self.constant = (sd < _FLAT * level) | (sd == 0)
+        # A percentage that nearly always reads 100 has no sd to speak of; a metric that truly
+        # varies on a high level has.
+        rare = (sd < _FLAT * level) & (system.iqr[self.at] == 0)
+        self.constant = rare | (sd == 0)
         self.sd = np.where(self.constant, CONSTANT_SHARE * level, sd)
         self.mechanisms = [system.mechanism(m) for m in self.names]
         units = [system.schema[m].unit for m in self.names]

@@ -85,7 +85,8 @@ def evaluate(
             service counts for it.
 
     Raises:
-        DataError: Unequal numbers of rankings and causes, or none.
+        DataError: Unequal numbers of rankings and causes, or none; a ranking or a set of causes
+            that is none.
 
     References:
         Pham et al., ASE 2024 (Avg@5); Hardt et al., "The PetShop dataset", CLeaR 2024
@@ -102,6 +103,8 @@ def evaluate(
             f"there are {len(rankings)} rankings and {len(causes)} sets of causes",
             advice="Give one set of causes per ranking; an empty one for a fault-free window.",
         )
+    for i, (ranking, truth) in enumerate(zip(rankings, causes, strict=True)):
+        _check(i, ranking, truth)
     for k in (*ks, average_to):
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ParameterError("must be whole numbers from 1", column="ks", value=k)
@@ -115,6 +118,25 @@ def evaluate(
         [_mean(cases[m]) for m in measures], index=measures, columns=["value", "se", "n"]
     )
     return Evaluation(cases, table[table["n"] > 0])
+
+
+def _check(i: int, ranking: Ranking | Sequence[str], truth: str | Iterable[str]) -> None:
+    """Refuse what would be read letter by letter, or not at all."""
+    if isinstance(ranking, str | bytes) or not isinstance(ranking, Ranking | Iterable):
+        raise DataError(
+            "is not a ranking",
+            column="rankings",
+            row=i,
+            value=ranking,
+            advice='Give a Ranking or a list of names, best first: ["db", "web"].',
+        )
+    if isinstance(truth, bytes) or not isinstance(truth, Iterable):
+        raise DataError(
+            f"{truth!r} is no set of causes",
+            column="causes",
+            row=i,
+            advice="Give a name or several; an empty list for a fault-free window.",
+        )
 
 
 def _row(

@@ -16,6 +16,7 @@ from .system import System
 
 _MARGIN = 1.1  # further out than in any fault-free window by this factor
 _HOLDS = 0.05  # of the blame: who is unusual with less proves no incident
+_OWN = 0.5  # of the blame: more than that ending at the target means that it began there
 _LEAST = 0.01  # of the blame: less than that is not worth a name
 _WINDOWS = 500  # fault-free windows that say what is usual
 
@@ -35,7 +36,8 @@ class BlameFlow(Diagnoser):
     without recorded causes whose profile over the window is that of a sibling (a load balancer)
     hands its blame over.
 
-    Nobody is blamed unless a metric that holds blame is further out than its threshold and than
+    If most of the blame ends at the target itself, the change began there and nobody is blamed.
+    Nor is anybody unless a metric that holds blame is further out than its threshold and than
     in any fault-free window of the same length (rows of the System in the order of time).
 
     It needs no sharp test of who is anomalous, which is where :class:`IDI` and
@@ -86,7 +88,15 @@ class BlameFlow(Diagnoser):
     def _answer(self, case: Case) -> tuple[str, str, Findings | None]:
         """A quiet target is no reason to stop: the alarm may come from outside."""
         if case.trigger is None or case.target_is_anomalous:
-            return super()._answer(case)
+            status, why, findings = super()._answer(case)
+            if status == "no root cause found" and findings is not None:
+                own = findings.details["blame that ends at the target"]
+                if own > _OWN:
+                    why = (
+                        f"the change begins in {case.target!r} itself, or in what is not recorded:"
+                        f" {own:.0%} of the blame ends there ({case.describe(case.target)})"
+                    )
+            return status, why, findings
         if case.system.candidates(case.target):
             findings = self._rank(case)
             if findings.blamed.any():
@@ -102,7 +112,8 @@ class BlameFlow(Diagnoser):
         share, score, split, handed = anatomy.blame(changes, self._slopes(anatomy))
         limit = self._limits(case, anatomy)
         total = score.sum(axis=1, keepdims=True)
-        parts = score / np.where(total > 0, total, 1.0)
+        # What ends at the target is nobody else's: all scores and it make one.
+        parts = score / np.where(total > 0, total, 1.0) * (1 - share[:, -1:])
         se = parts[1:].std(axis=0, ddof=1)
         size = np.abs(changes.z[0])
         out = size > limit
@@ -123,7 +134,7 @@ class BlameFlow(Diagnoser):
                 reasons[j] = told[i]
             found[j] = part + (0.0 if np.isnan(found[j]) else found[j])
             error[j] = np.hypot(se[i], 0.0 if np.isnan(error[j]) else error[j])
-            holds = share[0, i] >= _LEAST and score[0, i] > 0
+            holds = share[0, i] >= _LEAST and score[0, i] > 0 and share[0, -1] <= _OWN
             blamed[j] |= real and holds and size[i] > min(USUAL, limit[i])
         return Findings(
             found,
@@ -137,6 +148,7 @@ class BlameFlow(Diagnoser):
                     if changes.contrasted[0]
                     else "the fault-free mean"
                 ),
+                "blame that ends at the target": round(float(share[0, -1]), 4),
                 "alarm": "from outside" if size[-1] < USUAL else "the target",
             },
         )

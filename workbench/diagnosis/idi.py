@@ -19,6 +19,7 @@ from .shapley import MOST_EXACT, exact_shapley, permutation_shapley, subsets
 from .system import System
 
 _LEAST = 1e-3  # sd; a reduction below that is rounding
+_ROUNDING = 1e-12  # of the target's deviation; fixes that don't vary leave no more behind
 _CHUNK = 400_000  # simulated values of one metric held at a time
 
 
@@ -134,6 +135,7 @@ class IDI(Diagnoser):
         healed = (alone <= limit).mean(axis=1)
         observed = float(world.target(np.zeros((1, len(players)), dtype=bool)).mean())
         gain, error = self._scores(world, alone, observed)
+        error = np.where(error > _ROUNDING * max(observed, 1.0), error, 0.0)
         place = {n: i for i, n in enumerate(nodes)}
         for k, node in enumerate(players):
             i = place[node]

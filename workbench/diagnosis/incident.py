@@ -285,20 +285,24 @@ def _warn_of_oddities(case: Case) -> None:
 
 
 def permanent_offsets(case: Case) -> tuple[str, ...]:
-    """Metrics that are as anomalous in the quiet rows as in the trigger row.
+    """Metrics that are as anomalous in the quiet rows as in the target's worst row.
 
     Quiet rows are those in which the target's anomaly score is below half of its largest. Such
     an offset (a sensor replaced, a counter reset) is there all the time and explains nothing.
     """
     aim = np.abs(case.deviations[:, case.system.position[case.target]])
-    quiet = aim < 0.5 * aim[case.trigger]
+    # Not the row to explain: a method that explains the first anomalous row has no quieter ones.
+    worst = int(np.nanargmax(aim))
+    quiet = aim < 0.5 * aim[worst]
     if quiet.sum() < 2:
         return ()
     calm = case.deviations[quiet]
     with np.errstate(invalid="ignore"):
         outside = (np.abs(calm) > case.limits).all(axis=0)
         one_side = np.abs(np.sign(calm).sum(axis=0)) == quiet.sum()
-    lasting = np.abs(case.deviation) < 2 * np.abs(calm).min(axis=0)
+    at_worst = case.deviations[worst]
+    at_worst = np.where(np.isnan(at_worst), case.deviation, at_worst)
+    lasting = np.abs(at_worst) < 2 * np.abs(calm).min(axis=0)
     flags = outside & one_side & lasting
     return tuple(n for n, flag in zip(case.system.metrics, flags, strict=True) if flag)
 

@@ -143,7 +143,7 @@ class Investigation(Result):
         rows = []
         for _, row in self.causes[self.causes["blamed"].to_numpy(dtype=bool)].iterrows():
             share = row["explains"]
-            note = f"explains {min(share, 1.0):.0%}" if np.isfinite(share) else ""
+            note = f"explains {min(max(share, 0.0), 1.0):.0%}" if np.isfinite(share) else ""
             rows.append(("cause", row, f"{note}{', tied' if row['tied'] else ''}".strip(", ")))
         rows += [("first failure", row, "") for _, row in self.first.head(1).iterrows()]
         for _, row in self.impact.iterrows():
@@ -174,7 +174,11 @@ class Investigation(Result):
         kept = frame[frame.groupby("tier").cumcount() < frame["tier"].map(most)]
         loose = ["elsewhere"] if self.status == "found" else ["elsewhere", "upstream of it"]
         kept = kept[(kept["tier"] != "change") | ~kept["note"].isin(loose)]
-        unit = kept["unit"].fillna("")
+        unit, note = kept["unit"].fillna(""), kept["note"].copy()
+        hidden = int((frame["tier"] == "impact").sum() - (kept["tier"] == "impact").sum())
+        if hidden:
+            last = kept.index[kept["tier"] == "impact"][-1]
+            note[last] = f"{note[last]}, {hidden} more".strip(", ")
         shown = [
             f"{number(b)} → {number(a)} {u}".strip() if pd.notna(b) and pd.notna(a) else ""
             for b, a, u in zip(kept["before"], kept["during"], unit, strict=True)
@@ -186,7 +190,7 @@ class Investigation(Result):
                 "what": kept["metric"].to_numpy(),
                 "usual → incident": shown,
                 "since": since,
-                "note": kept["note"].to_numpy(),
+                "note": note.to_numpy(),
             },
             index=pd.Index(kept["tier"], name=None),
         )

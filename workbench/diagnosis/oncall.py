@@ -41,7 +41,7 @@ class OnCall:
         telemetry: Metrics over time.
         graph: Who calls whom.
         changes: Deploys and the like: columns time, service, what.
-        method: A diagnosis method; :class:`BlameFlow` by default.
+        method: A diagnosis method or its name; :class:`BlameFlow` by default.
         flows: How trouble moves between metrics; see :data:`workbench.diagnosis.FLOWS`.
 
     Raises:
@@ -67,12 +67,19 @@ class OnCall:
         graph: ServiceGraph,
         *,
         changes: pd.DataFrame | None = None,
-        method: Diagnoser | None = None,
+        method: Diagnoser | str | None = None,
         flows: Sequence[Flow] = FLOWS,
     ):
+        for given, kind in ((telemetry, Telemetry), (graph, ServiceGraph)):
+            if not isinstance(given, kind):
+                raise QuestionError(
+                    f"must be a {kind.__name__}, not a {type(given).__name__}",
+                    column=kind.__name__.lower(),
+                    advice="See OnCall.from_files, Telemetry.from_frame, ServiceGraph.from_calls.",
+                )
         self.telemetry, self.graph = telemetry, graph
         self.changes = None if changes is None else as_changes(changes)
-        self.method = method if method is not None else DEFAULT_METHOD()
+        self.method = method if isinstance(method, Diagnoser) else named(method)
         with recording() as notes:
             self.metric_graph = metric_graph(graph, telemetry, flows)
         self._notes = (*telemetry.warnings, *graph.warnings, *notes)
@@ -87,7 +94,7 @@ class OnCall:
         graph: str | Path,
         metrics: str | Path | Sequence[str | Path],
         changes: str | Path | None = None,
-        method: Diagnoser | None = None,
+        method: Diagnoser | str | None = None,
         kinds: Mapping[str, Kind] | None = None,
         service_label: str | None = None,
         edges: str = "calls",
@@ -260,7 +267,9 @@ def named(method: str | None, random_state: int = 0) -> Diagnoser:
         QuestionError: There is no such method.
     """
     kind = DEFAULT_METHOD
-    if method is not None:
+    if isinstance(method, type) and issubclass(method, Diagnoser):
+        kind = method
+    elif method is not None:
         import workbench.diagnosis as room
 
         known = {n: getattr(room, n) for n in room.__all__}
@@ -284,7 +293,7 @@ def investigate(
     at: str | pd.Timestamp,
     *,
     changes: str | Path | pd.DataFrame | None = None,
-    method: Diagnoser | None = None,
+    method: Diagnoser | str | None = None,
     kinds: Mapping[str, Kind] | None = None,
 ) -> Investigation:
     """One alarm, one answer: :class:`OnCall` for a single question.

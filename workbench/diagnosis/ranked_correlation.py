@@ -14,6 +14,7 @@ from .scorers import Scorer
 from .traversal import _FromFirstRow
 
 _FEWEST = 3  # rows: two points always lie on a line
+_LEAST = 1e-9  # nats; a score below that is rounding
 
 
 @saveable
@@ -22,7 +23,8 @@ class RankedCorrelation(_FromFirstRow):
 
     score_j = -log p of Pearson's correlation between j and the target over the rows of the window
     in which both were recorded. Anomalous means: in the first row from ``skip`` on in which the
-    target is. With a graph only ancestors of the target are ranked.
+    target is; without any correlation a metric is not blamed. With a graph only ancestors of the
+    target are ranked.
 
     Symptoms correlate with the target at least as much as the cause does, and with five rows a p
     value says little: a baseline, not an answer. Prefer :class:`Traversal` where a graph is known,
@@ -70,7 +72,7 @@ class RankedCorrelation(_FromFirstRow):
             )
         return Findings(
             score=np.where(candidate, score, np.nan),
-            blamed=candidate & case.anomalous[lead] & ~np.isnan(score),
+            blamed=candidate & case.anomalous[lead] & (score > _LEAST),
             reasons=[
                 f"correlation {number(r[j])} with the target over {n[j]} rows; "
                 f"{case.describe(system.metrics[j])}"
@@ -102,4 +104,4 @@ def _surprise(r: np.ndarray, n: np.ndarray) -> np.ndarray:
 
     half = np.maximum(n / 2 - 1, 0.5)
     p = 2 * betainc(half, half, (1 - np.abs(r)) / 2)
-    return -np.log(np.clip(p, 1e-300, 1.0))
+    return np.abs(np.log(np.clip(p, 1e-300, 1.0)))

@@ -356,6 +356,7 @@ class System:
     scale = _by_metric("scale", "One sd by the convention for constants, shape (p,).")
     median = _by_metric("median", "Medians, shape (p,).")
     robust_scale = _by_metric("robust_scale", "1.4826 MAD (else IQR / 1.349, else the scale).")
+    iqr = _by_metric("iqr", "Interquartile ranges, shape (p,): 0 where half of the values agree.")
     iqr_scale = _by_metric("iqr_scale", "IQR / 1.349 (else the robust scale), shape (p,).")
     kurtosis = _by_metric("kurtosis", "Kurtosis, shape (p,); 3 for a normal metric.")
     constant = _by_metric("constant", "Which metrics never changed, shape (p,).")

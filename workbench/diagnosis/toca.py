@@ -17,6 +17,8 @@ from .scorers import Scorer
 from .system import System
 
 _LEAST_SHARE = 0.01  # of the target's score: less than that is not worth a name
+_BY_ITSELF = np.log(2.0)  # nats: what redrawing a noise of 0 takes, as half its draws lie below
+_UNUSUAL = 3.0  # sd of the target's noise
 
 
 @saveable
@@ -32,6 +34,10 @@ class TOCA(Diagnoser):
     :class:`CounterfactualAttribution`, but between nodes that don't cause one another the order,
     and so who gets the credit, is arbitrary (here: the order of ``system.metrics``, which no name
     or unit changes). Prefer that class unless time is short.
+
+    Redrawing a noise that is as usual as can be takes log 2 already, as half of the draws fall
+    short of it: blamed are scores above log 2 by two standard errors, the target only if its own
+    noise is unusual (beyond 3 sd).
 
     Mechanisms are linear and noise is normal, so that P has a closed form and never runs into 0;
     the standard error comes from redrawn mechanisms.
@@ -93,7 +99,11 @@ class TOCA(Diagnoser):
         place = [nodes.index(n) for n in shares.nodes]
         score, se, blamed = blank, blank.copy(), np.zeros(len(nodes), bool)
         score[place], se[place] = phi, error
-        blamed[place] = (phi > 2 * error) & (phi > _LEAST_SHARE * phi.sum())
+        clear = (phi > _BY_ITSELF + 2 * error) & (phi > _LEAST_SHARE * phi.sum())
+        aim = shares.nodes.index(system.node_of[case.target])
+        # Part of a loop it has no noise of its own, and nothing here says that it is usual.
+        clear[aim] &= not abs(shares.noise[0, aim]) <= _UNUSUAL
+        blamed[place] = clear
         reasons = ["not a cause of the target"] * len(nodes)
         for i, value in zip(place, phi, strict=True):
             reasons[i] = (

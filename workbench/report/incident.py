@@ -140,8 +140,8 @@ def _clock(times: pd.Series) -> list[str]:
 
 
 def _share(value: float) -> str:
-    """A share in percent; empty if it is not known, and never -0 %."""
-    return "" if value != value else f"{round(100 * value) or 0:.0f} %"
+    """A share in percent, between 0 and 100; empty if it is not known."""
+    return "" if value != value else f"{100 * min(max(value, 0.0), 1.0):.0f} %"
 
 
 def _with_error(causes: pd.DataFrame) -> list[str]:

@@ -58,5 +58,6 @@ def _bad(path: str | Path, line: int, text: str) -> FileFormatError:
         f"{text[:60]!r} is not a sample",
         path=path,
         line=line,
-        advice='A sample reads: name{client="web",server="cart"} 12',
+        advice='A sample reads: name{client="web",server="cart"} 12. A plain list of calls is a '
+        "csv with the columns caller,callee.",
     )

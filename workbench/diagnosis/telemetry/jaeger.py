@@ -40,7 +40,14 @@ def dependencies(data: Any, path: str | Path) -> list[tuple[str, str]]:
     pairs, silent = [], []
     for i, entry in enumerate(inner):
         if not _keys(entry) >= {"parent", "child"}:
-            raise FileFormatError(f"dependency {i + 1} has no 'parent' or no 'child'", path=path)
+            traces = "spans" in _keys(entry)
+            raise FileFormatError(
+                "holds traces, not dependencies"
+                if traces
+                else f"dependency {i + 1} has no 'parent' or no 'child'",
+                path=path,
+                advice="Ask Jaeger for /api/dependencies." if traces else "",
+            )
         pair = str(entry["parent"]), str(entry["child"])
         calls = entry.get("callCount", 1)
         if isinstance(calls, bool) or not isinstance(calls, int | float):

@@ -210,7 +210,10 @@ def from_wide(
     unused = {c: "names no service and metric" for c in columns if c not in split}
     if not split:
         known = list(services or ())
-        advice = "Name columns 'service|metric', e.g. 'cart|latency_ms'."
+        advice = (
+            "Name columns 'service|metric', e.g. 'cart|latency_ms'; a long table has the columns "
+            "time, service, metric and value."
+        )
         if known and columns:
             advice += f" {did_you_mean(columns[0], known)}"
         raise DataError(
