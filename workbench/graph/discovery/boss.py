@@ -55,7 +55,7 @@ def boss(
         knowledge: What is known; the result agrees with it.
         schema: What the columns mean; guessed when left out.
         starts: Number of starting orders; the best result counts. By default 10 for up to 20
-            variables, falling to 3 from 67 on.
+            variables, falling to 3 from 67 on and to 2 above 150.
         equivalent_size: Rows that BDeu's prior is worth.
         missing: Empty cells: ``"complete"`` leaves their rows out, ``"pairwise"`` compares each
             pair of columns on the rows that have both, ``"auto"`` does the first unless it loses
@@ -145,7 +145,7 @@ def search(
     from . import grow_shrink as kernel
 
     d = len(problem.design.names)
-    starts = starts or int(np.clip(200 // d, 3, 10))
+    starts = starts or int(np.clip(200 // d, 3 if d <= 150 else 2, 10))
     first = problem.order()
     trees = kernel.plant(
         problem.score, problem.allowed, problem.required, int(np.clip(20_000 * d, 10**6, 2 * 10**7))
