@@ -150,14 +150,18 @@ def recorded(normal: pd.DataFrame, window: pd.DataFrame) -> set[str]:
     return set(usual).intersection(window.columns[window.notna().any()])
 
 
-def fault_free(cell: Cell, rows: int, most: int = 10**6) -> tuple[System, list[Incident]]:
+def fault_free(
+    cell: Cell, rows: int, most: int = 10**6, backwards: bool = False
+) -> tuple[System, list[Incident]]:
     """A System of the first half of the fault-free rows and windows of the second half.
 
-    Windows start evenly spaced; they overlap where ``most`` asks for more than fit.
+    Windows start evenly spaced; they overlap where ``most`` asks for more than fit. ``backwards``
+    fits the second half and takes windows of the first.
     """
     half = len(cell.normal) // 2
-    later = cell.normal.iloc[half:]
-    last = len(later) - rows
+    parts = cell.normal.iloc[:half], cell.normal.iloc[half:]
+    fitted, asked = parts[::-1] if backwards else parts
+    last = len(asked) - rows
     starts = np.unique(np.linspace(0, last, min(most, last + 1)).astype(int))
-    first = System(cell.graph, cell.normal.iloc[:half], schema=cell.schema)
-    return first, [Incident(later.iloc[s : s + rows], cell.target) for s in starts]
+    system = System(cell.graph, fitted, schema=cell.schema)
+    return system, [Incident(asked.iloc[s : s + rows], cell.target) for s in starts]
