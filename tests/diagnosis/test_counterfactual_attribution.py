@@ -199,3 +199,10 @@ def test_agrees_with_dowhy(shop):
             assert np.allclose(ours[theirs.index], theirs, atol=slack)
             compared += 1
     assert compared >= 3
+
+
+def test_a_target_to_blame_itself_is_said_in_words():
+    from workbench.diagnosis.base import blame_in_words
+
+    assert blame_in_words("db", "api") == "'db' is most to blame for 'api'"
+    assert blame_in_words("api", "api").startswith("What is unusual about 'api' began in itself")

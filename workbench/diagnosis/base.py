@@ -250,6 +250,13 @@ def check_counts(method: Diagnoser, *names: str) -> None:
             raise ParameterError("must be an integer, at least 2", column=name, value=value)
 
 
+def blame_in_words(node: str, target: str) -> str:
+    """Who it was; a target that is to blame itself is said to be where it began."""
+    if node == target:
+        return f"What is unusual about {target!r} began in itself, or in what is not recorded,"
+    return f"{node!r} is most to blame for {target!r}"
+
+
 def _found(case: Case, row: Any, table: pd.DataFrame, unit: str) -> str:
     best = table.iloc[0]
     blamed = int(table["blamed"].sum())
@@ -257,7 +264,7 @@ def _found(case: Case, row: Any, table: pd.DataFrame, unit: str) -> str:
     if not case.target_is_anomalous:
         more += "; the target itself is usual, the alarm was given from outside"
     return (
-        f"{table.index[0]!r} is most to blame for {case.target!r} at row {shown_row(row)} "
+        f"{blame_in_words(table.index[0], case.target)} at row {shown_row(row)} "
         f"({case.describe(case.target)}): score {with_error(best['score'], best['se'])} {unit}"
         f"{more}."
     )

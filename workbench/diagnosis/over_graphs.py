@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from .base import blame_in_words
 from .incident import shown_row
 from .ranking import Ranking
 
@@ -50,7 +51,7 @@ def rank_over_graphs(rankings: Sequence[tuple[Ranking, float]]) -> Ranking:
     if found >= 0.5 and table["blamed"].any():
         status, top = "found", table.index[0]
         sentence = (
-            f"{top!r} is most to blame for {best.target!r} at row {shown_row(best.row)}: first in "
+            f"{blame_in_words(top, best.target)} at row {shown_row(best.row)}: first in "
             f"{first_in[top]:.0%} of {count}, blamed in {blamed_in[top]:.0%}."
         )
     elif found > 0:
