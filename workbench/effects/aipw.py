@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.errors import ParameterError, QuestionError, warn
+from ..core.errors import ParameterError, warn
 from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table, count
+from .arm_scores import ArmScores
 from .base import EffectEstimator, Estimate
 from .design import content_rank, covariates, independent, modifier_encoder
 from .nuisance import Basis, cross_fit, fold_ids, propensities
-from .sandwich import cluster_sums, covariance, least_squares
-
-_MOST_SCORES = 5_000_000  # of effects on the treated, kept for subgroups
+from .sandwich import covariance, least_squares
 
 
 @saveable
@@ -40,6 +39,7 @@ class AIPW(EffectEstimator):
         random_state: Seed of folds and trees.
 
     Attributes:
+        scores_: The :class:`~workbench.effects.arm_scores.ArmScores`.
         clipped_: Labels of the rows whose own arm had a propensity below ``clip``.
         nuisances_: What predicts each arm and each arm's outcome.
 
@@ -72,28 +72,19 @@ class AIPW(EffectEstimator):
 
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
         self._check_parameters()
-        n, k = len(data), len(data.arms)
+        n = len(data)
         weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
-        member = (data.t[:, None] == np.arange(k)).astype(float)
         z, _ = covariates(data)
         basis = Basis.fit(z)
-        score, treated = np.zeros((n, k)), np.zeros((n, k, k))
+        fits = [
+            self._nuisances(data, z, basis, weight, child, repeat)
+            for repeat, child in enumerate(spawn(seed, self.n_repeats))
+        ]
         clipped = np.zeros(n, dtype=bool)
-        for repeat, child in enumerate(spawn(seed, self.n_repeats)):
-            chance, outcome = self._nuisances(data, z, basis, weight, child, repeat)
+        for chance, _ in fits:
             clipped |= chance[np.arange(n), data.t] < self.clip
-            chance = np.maximum(chance, self.clip)
-            rest = data.y[:, None] - outcome
-            score += outcome + _unit_mean(member / chance, weight) * rest
-            for j in range(k):
-                share = weight @ member[:, j] / n
-                odds = _unit_mean(member * chance[:, [j]] / chance, weight)
-                treated[:, j] += (member[:, [j]] / share - odds) * rest
-        score, treated = score / self.n_repeats, treated / self.n_repeats
-        self.score_, self.received_ = score, data.t
-        self.treated_ = treated if treated.size <= _MOST_SCORES else None
-        self._keep_averages(data, score, treated, weight, member)
-        self._keep_modifiers(data, score, weight)
+        self.scores_ = ArmScores.averaged(data, fits, self.clip)
+        self._keep_modifiers(data, self.scores_.score, weight)
         self.clipped_ = tuple(data.index[clipped])
         if clipped.any():
             shown = ", ".join(map(str, self.clipped_[:5]))
@@ -166,30 +157,6 @@ class AIPW(EffectEstimator):
             outcome[:, a] = np.clip(outcome[:, a], seen.min(), seen.max())
         return chance, outcome
 
-    def _keep_averages(
-        self,
-        data: EffectData,
-        score: np.ndarray,
-        treated: np.ndarray,
-        weight: np.ndarray,
-        member: np.ndarray,
-    ) -> None:
-        n, k = score.shape
-        self.mean_ = weight @ score / n
-        self.cov_ = covariance((score - self.mean_) * weight[:, None] / n, data.groups)
-        self.att_ = np.einsum("n,njm->jm", weight, treated) / n
-        share = weight @ member / n
-        influence = treated - self.att_[None] * (member / share)[:, :, None]
-        flat = (influence * weight[:, None, None] / n).reshape(n, k * k)
-        variance = (cluster_sums(flat, data.groups) ** 2).sum(axis=0)
-        clusters = n if data.groups is None else len(np.unique(data.groups))
-        self.att_se_ = np.sqrt(variance * clusters / (clusters - 1)).reshape(k, k)
-        # An arm's mean rests on that arm's rows; a clustered one on the clusters.
-        sizes = member.sum(axis=0)
-        self.df_ = (
-            np.minimum(sizes, clusters) - 1 if data.groups is None else np.full(k, clusters - 1.0)
-        )
-
     def _keep_modifiers(self, data: EffectData, score: np.ndarray, weight: np.ndarray) -> None:
         """Best linear predictor of each arm's score, with its sandwich covariance."""
         self.encoder_ = None
@@ -208,68 +175,34 @@ class AIPW(EffectEstimator):
         encoded = self.encoder_.transform(x)[:, self.columns_]
         return np.hstack([np.ones((len(encoded), 1)), encoded])
 
-    def _df(self, t0: int, t1: int) -> float:
-        return float(min(self.df_[t0], self.df_[t1]))
-
     def _effect(self, x: Table | None, t0: int, t1: int) -> np.ndarray:
         if x is None:
-            return np.array([self.mean_[t1] - self.mean_[t0]])
+            return np.array([self.scores_.average(t0, t1).value])
         return self._design(x) @ (self.coef_[:, t1] - self.coef_[:, t0])
 
     def _effect_error(self, x: Table | None, t0: int, t1: int) -> tuple[np.ndarray, float]:
+        freedom = self.scores_.freedom(t0, t1)
         if x is None:
-            return np.array([self._ate(None, t0, t1).se]), self._df(t0, t1)
+            return np.array([self.scores_.average(t0, t1).se]), freedom
         cov = _contrast_cov(self.coef_cov_, t0, t1)
         design = self._design(x)
         variance = np.einsum("np,pq,nq->n", design, cov, design)
-        return np.sqrt(np.maximum(variance, 0)), self._df(t0, t1)
+        return np.sqrt(np.maximum(variance, 0)), freedom
 
     def _ate(self, x: Table | None, t0: int, t1: int, weight: np.ndarray | None = None) -> Estimate:
         if x is None:
-            variance = self.cov_[t1, t1] + self.cov_[t0, t0] - 2 * self.cov_[t0, t1]
-            value = self.mean_[t1] - self.mean_[t0]
-        else:
-            mean = np.average(self._design(x), axis=0, weights=weight)
-            variance = mean @ _contrast_cov(self.coef_cov_, t0, t1) @ mean
-            value = mean @ (self.coef_[:, t1] - self.coef_[:, t0])
-        return Estimate(float(value), float(np.sqrt(max(variance, 0))), self._df(t0, t1))
+            return self.scores_.average(t0, t1)
+        mean = np.average(self._design(x), axis=0, weights=weight)
+        variance = mean @ _contrast_cov(self.coef_cov_, t0, t1) @ mean
+        value = mean @ (self.coef_[:, t1] - self.coef_[:, t0])
+        error = float(np.sqrt(max(variance, 0)))
+        return Estimate(float(value), error, self.scores_.freedom(t0, t1))
 
     def _within(self, inside: np.ndarray, t0: int, t1: int, target: str) -> Estimate:
-        """Mean of the scores of the rows themselves: no form of the effect is assumed."""
-        weight = inside * (1.0 if self.weight_ is None else self.weight_)
-        if target == "ATE":
-            score, base = self.score_[:, t1] - self.score_[:, t0], weight
-        else:
-            if self.treated_ is None:
-                raise QuestionError(
-                    "has too many arms for effects on the treated of subgroups",
-                    column=self.t_name_,
-                )
-            member = (self.received_ == t1).astype(float)
-            whole = np.ones(len(inside)) if self.weight_ is None else self.weight_
-            share = whole @ member / whole.sum()
-            score, base = self.treated_[:, t1, t0], weight * member / share
-        if not base.sum() > 0:
-            return Estimate(float("nan"))
-        value = weight @ score / base.sum()
-        influence = (weight * score - base * value) / base.sum()
-        error = np.sqrt(covariance(influence[inside, None], _part(self.groups_, inside))[0, 0])
-        sizes = [int((self.received_[inside] == a).sum()) for a in (t0, t1)]
-        freedom = min(*sizes, self._df(t0, t1) + 1) - 1
-        return Estimate(float(value), float(error), float(max(freedom, 1)))
+        return self.scores_.within(inside, t0, t1, target)
 
     def _att(self, t0: int, t1: int) -> Estimate:
-        return Estimate(float(self.att_[t1, t0]), float(self.att_se_[t1, t0]), self._df(t0, t1))
-
-
-def _part(groups: np.ndarray | None, inside: np.ndarray) -> np.ndarray | None:
-    return None if groups is None else groups[inside]
-
-
-def _unit_mean(ratio: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Each column scaled to weighted mean 1, which tames single large weights."""
-    mean = weight @ ratio / weight.sum()
-    return ratio / np.where(mean > 0, mean, 1.0)
+        return self.scores_.on_treated(t0, t1)
 
 
 def _contrast_cov(cov: np.ndarray, t0: int, t1: int) -> np.ndarray:
