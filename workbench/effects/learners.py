@@ -7,10 +7,8 @@ from typing import Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from ..core.seeding import Seed, integer, spawn
-from .nuisance import Basis, candidates, cross_fit, fold_ids
-
-_INNER_FOLDS = 4
+from ..core.seeding import Seed
+from .nuisance import fit_best
 
 
 class _Chosen(BaseEstimator):
@@ -19,19 +17,7 @@ class _Chosen(BaseEstimator):
     def _choose(self, X, y, weight, strata, binary, chosen):
         weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=float)
         z = self._scaled(X)
-        fold_seed, model_seed = spawn(self.random_state, 2)
-        basis = Basis.fit(z)
-        if chosen is None:
-            fold = fold_ids(len(y), _INNER_FOLDS, fold_seed, strata=strata)
-            options = {"weight": weight, "binary": binary, "basis": basis}
-            chosen = cross_fit(z, y, fold, random_state=model_seed, **options).chosen
-        family = chosen.partition(",")[0]
-        fitted = candidates(z, y, weight, binary, basis, integer(model_seed), family)
-        # Fewer rows may rule a candidate out (no trees): its simplest relative stands in.
-        if chosen not in fitted and family == "trees":
-            fitted |= candidates(z, y, weight, binary, basis, integer(model_seed), "linear")
-            chosen = "linear, penalty 0.01"
-        return fitted.get(chosen, fitted["constant"]), chosen
+        return fit_best(z, y, weight, binary, self.random_state, chosen=chosen, strata=strata)
 
     def _learn_scale(self, X) -> None:
         X = np.asarray(X, dtype=float)

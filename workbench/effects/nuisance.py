@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.seeding import Seed, generator, integer
+from ..core.saving import saveable
+from ..core.seeding import Seed, generator, integer, spawn
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -22,6 +23,7 @@ _FEWEST_FOR_TREES = 100
 _MOST_FOR_PRODUCTS = 12
 _MOST_FOR_SPLINES = 60
 _ONE_FOLD_DECIDES = 4000  # training rows from which the first fold picks the family for all
+_INNER_FOLDS = 4
 _WIDE = 300  # columns from which a Newton step is dear and fewer penalties are tried
 
 
@@ -59,6 +61,7 @@ def fold_ids(
     return fold[unit]
 
 
+@saveable
 @dataclass(frozen=True)
 class Basis:
     """Standardised covariates, their restricted cubic splines and pairwise products."""
@@ -112,6 +115,7 @@ def _cube(value: np.ndarray) -> np.ndarray:
     return np.maximum(value, 0.0) ** 3
 
 
+@saveable
 @dataclass(frozen=True)
 class Linear:
     """intercept + z @ coef, on the plain covariates or on a basis, through a link."""
@@ -126,15 +130,27 @@ class Linear:
         return _expit(score) if self.logistic else score
 
 
+@saveable
 @dataclass(frozen=True)
 class Trees:
-    """The first ``rounds`` trees of a LightGBM booster."""
+    """The first ``rounds`` trees of a LightGBM booster; saved as its text."""
 
     booster: object
     rounds: int
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         return self.booster.predict(z, num_iteration=self.rounds, num_threads=1)
+
+    def _state(self) -> dict:
+        text = self.booster.model_to_string(num_iteration=self.rounds)
+        return {"text": text, "rounds": self.rounds}
+
+    @classmethod
+    def _from_state(cls, state: dict) -> Trees:
+        import lightgbm
+
+        booster = lightgbm.Booster(params={"verbosity": -1}, model_str=state["text"])
+        return cls(booster, state["rounds"])
 
 
 def _expit(score: np.ndarray) -> np.ndarray:
@@ -261,6 +277,7 @@ def cross_fit(
     binary: bool = False,
     basis: Basis | None = None,
     random_state: Seed = 0,
+    family: str | None = None,
 ) -> CrossFit:
     """Predict y for every row from models that never saw the row's fold.
 
@@ -273,11 +290,12 @@ def cross_fit(
         binary: Predict a probability; the loss is the log-loss instead of the square.
         basis: The spline basis of ``z``, if it was computed before.
         random_state: Seed of the trees.
+        family: Compare only the candidates of this family.
     """
     weight = np.ones(len(y)) if weight is None else weight
     rows = np.ones(len(y), dtype=bool) if rows is None else rows
     basis = Basis.fit(z) if basis is None else basis
-    seed, family = integer(random_state), None
+    seed = integer(random_state)
     found: dict[str, np.ndarray] = {}
     for k in np.unique(fold):
         learn, answer = rows & (fold != k), fold == k
@@ -290,6 +308,44 @@ def cross_fit(
     complete = {name: v for name, v in found.items() if not np.isnan(v).any()}
     chosen, loss = _best(y, complete, weight * rows, binary)
     return CrossFit(complete[chosen], chosen, loss)
+
+
+def fit_best(
+    z: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    binary: bool,
+    random_state: Seed,
+    *,
+    chosen: str | None = None,
+    family: str | None = None,
+    strata: np.ndarray | None = None,
+) -> tuple[Predict, str]:
+    """The best candidate by inner cross-validation (or the one told), fitted to all rows.
+
+    Args:
+        z, y, weight: As for :func:`cross_fit`.
+        binary: Predict a probability.
+        random_state: Seed of inner folds and trees.
+        chosen: The candidate to fit.
+        family: Choose among this family only.
+        strata: What the inner folds spread evenly, (n,).
+    """
+    fold_seed, model_seed = spawn(random_state, 2)
+    basis = Basis.fit(z)
+    if family == "spline" and basis.is_plain:
+        family = "linear"
+    if chosen is None:
+        fold = fold_ids(len(y), _INNER_FOLDS, fold_seed, strata=strata)
+        options = {"weight": weight, "binary": binary, "basis": basis, "family": family}
+        chosen = cross_fit(z, y, fold, random_state=model_seed, **options).chosen
+    family = chosen.partition(",")[0]
+    fitted = candidates(z, y, weight, binary, basis, integer(model_seed), family)
+    # Fewer rows may rule a candidate out (no trees): its simplest relative stands in.
+    if chosen not in fitted and family == "trees":
+        fitted |= candidates(z, y, weight, binary, basis, integer(model_seed), "linear")
+        chosen = "linear, penalty 0.01"
+    return fitted.get(chosen, fitted["constant"]), chosen
 
 
 def _best(
