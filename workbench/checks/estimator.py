@@ -109,7 +109,9 @@ def judge(
 
 def run_case(estimator: Any, case: OddQuestion, random_state: Seed = 0) -> CaseResult:
     """Ask a copy of an estimator one question, in this process and without a time limit."""
-    question = case.ask()
+    question = case.ask().suited(
+        getattr(estimator, "adjusts_for_w", True), getattr(estimator, "needs_instrument", False)
+    )
     frames = question.frames()
     before = [f.copy(deep=True) for f in frames]
     started = process_time()
@@ -150,7 +152,8 @@ def _listen(estimator: Any, question: EffectQuestion, random_state: Seed) -> Hea
 def _value(estimator: Any, question: EffectQuestion) -> float:
     for asked in (question.before, question):
         if asked is not None:
-            estimator.fit(asked.Y, asked.T, X=asked.X, W=asked.W, **asked.more)
+            instrument = {} if asked.Z is None else {"Z": asked.Z}
+            estimator.fit(asked.Y, asked.T, X=asked.X, W=asked.W, **instrument, **asked.more)
     found = estimator.effect(question.at, T0=question.T0, T1=question.T1)
     return float(np.mean(np.asarray(found, dtype=float)))
 

@@ -7,7 +7,7 @@ question.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ class EffectQuestion:
     """What an estimator is asked: ``fit(Y, T, X=, W=)`` and the mean of ``effect(at, T0=, T1=)``.
 
     Attributes:
-        Y, T, X, W: As in ``fit``; more: further keywords of it.
+        Y, T, X, W: As in ``fit``; Z: an instrument, for estimators that need one; more: further
+            keywords of it.
         at: The X to ask about.
         T0, T1: The contrast.
         truth: The right answer; tolerance: how far off it may be.
@@ -49,6 +50,22 @@ class EffectQuestion:
     tolerance: float = TOLERANCE
     more: Mapping[str, Any] = field(default_factory=dict)
     before: EffectQuestion | None = None
+    Z: Any = None
+
+    def suited(self, adjusts_for_w: bool, needs_instrument: bool) -> EffectQuestion:
+        """The same question to an estimator that wants all of W in X, or an instrument as well."""
+        asked = self
+        if self.before is not None:
+            asked = replace(asked, before=self.before.suited(adjusts_for_w, needs_instrument))
+        together = self.X is None or np.shape(self.X)[:1] == np.shape(self.W)[:1]
+        if not adjusts_for_w and self.W is not None and together:
+            at = self.at
+            if at is not None and np.shape(at)[:1] == np.shape(self.W)[:1]:
+                at = _beside(at, self.W)
+            asked = replace(asked, X=_beside(self.X, self.W), W=None, at=at)
+        if needs_instrument:
+            asked = replace(asked, Z=_offer(self.T))
+        return asked
 
     def frames(self) -> list[pd.DataFrame]:
         """The caller's tables, none of which may change."""
@@ -72,6 +89,35 @@ class OddQuestion:
     problem: str = ""
     columns: tuple[str, ...] = ("b", "a", "t", "y")
     refusable: tuple[str, ...] | None = None
+
+
+def _beside(x: Any, w: Any) -> Any:
+    """Two groups of columns as one, in the container they came in."""
+    if x is None:
+        return w
+    if isinstance(x, pd.DataFrame | pd.Series) and isinstance(w, pd.DataFrame | pd.Series):
+        w = w.loc[x.index] if w.index.is_unique and set(w.index) == set(x.index) else w
+        return pd.concat([x, w], axis=1)
+    if isinstance(x, list) and isinstance(w, list):
+        return [[*left, *right] for left, right in zip(x, w, strict=True)]
+    stack = np.ma.column_stack if np.ma.isMaskedArray(w) else np.column_stack
+    return stack([np.asarray(x), w])
+
+
+def _offer(t: Any) -> Any:
+    """An instrument: what each row was offered; nine in ten take it (or the dose comes near)."""
+    labels = t.index if isinstance(t, pd.DataFrame | pd.Series) else None
+    column = pd.Series(np.ravel(np.asarray(t)), dtype=object if labels is None else None)
+    if labels is not None:
+        column = t.iloc[:, 0] if isinstance(t, pd.DataFrame) else t
+    rng = np.random.default_rng(5)
+    codes = pd.factorize(column, sort=False)[0]
+    if len(np.unique(codes)) > 5:
+        offered = np.asarray(column, dtype=float) + 0.3 * rng.normal(size=len(codes))
+    else:
+        other = rng.integers(0, max(codes.max(initial=0) + 1, 2), len(codes))
+        offered = np.where(rng.random(len(codes)) < 0.1, other, codes)
+    return offered if labels is None else pd.DataFrame({"offer": offered}, index=labels)
 
 
 def plain(df: pd.DataFrame, **changes: Any) -> EffectQuestion:

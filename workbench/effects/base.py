@@ -13,7 +13,7 @@ from ..core.results import number
 from ..core.seeding import Seed, sequence, spawn
 from ..tables.effect_data import EffectData, arm, effect_data
 from ..tables.gate import Table, table
-from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
+from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank, tell_strength
 from .overlap import diagnose
 
 
@@ -55,6 +55,8 @@ class EffectEstimator(Parameterised):
         adjusts_for_w: Whether W is used; a method whose answers depend on every covariate refuses
             W and wants them all in X.
         needs_received_treatment: Whether ``effect`` also takes the treatment received, T.
+        most_arms: Most arms that are compared in one fit, or None.
+        needs_instrument: Whether ``fit`` needs an instrument, Z; others refuse one.
         assumes: What the number rests on beyond identification, as a phrase.
 
     Attributes:
@@ -71,6 +73,8 @@ class EffectEstimator(Parameterised):
     needs_modifiers: ClassVar[bool] = False
     adjusts_for_w: ClassVar[bool] = True
     needs_received_treatment: ClassVar[bool] = False
+    most_arms: ClassVar[int | None] = None
+    needs_instrument: ClassVar[bool] = False
     assumes: ClassVar[str] = ""
 
     random_state: Seed
@@ -85,6 +89,7 @@ class EffectEstimator(Parameterised):
         *,
         X: Any = None,
         W: Any = None,
+        Z: Any = None,
         sample_weight: Any = None,
         groups: Any = None,
     ) -> Self:
@@ -95,6 +100,8 @@ class EffectEstimator(Parameterised):
             T: Treatment (n,): arms or doses.
             X: Effect modifiers (n, d), adjusted for as well.
             W: Further columns to adjust for (n, q).
+            Z: Instruments (n, r), for estimators with the tag ``needs_instrument``: columns that
+                move T and reach Y only through it.
             sample_weight: Non-negative row weights (n,).
             groups: Cluster of each row (n,): governs folds and standard errors.
 
@@ -108,6 +115,7 @@ class EffectEstimator(Parameterised):
                     T,
                     X=X,
                     W=W,
+                    Z=Z,
                     sample_weight=sample_weight,
                     groups=groups,
                     discrete_treatment=self.takes_arms(),
@@ -137,6 +145,13 @@ class EffectEstimator(Parameterised):
                 f"{type(self).__name__} needs {'arms' if self.takes_arms() else 'a dose'}",
                 column=data.t_name,
             )
+        if self.most_arms is not None and data.arms and len(data.arms) > self.most_arms:
+            raise QuestionError(
+                f"has {len(data.arms)} arms, {type(self).__name__} compares {self.most_arms}",
+                column=data.t_name,
+                value=data.arms[self.most_arms],
+                advice="Leave out the rows of the others.",
+            )
         if self.needs_modifiers and data.x is None:
             raise QuestionError(
                 f"{type(self).__name__} needs effect modifiers",
@@ -149,12 +164,23 @@ class EffectEstimator(Parameterised):
                 column=data.w.names[0],
                 advice="Pass all covariates as X.",
             )
+        if self.needs_instrument != (data.z is not None):
+            raise QuestionError(
+                f"{type(self).__name__} "
+                f"{'needs an instrument' if self.needs_instrument else 'takes no instrument'}",
+                column="Z" if data.z is None else data.z.names[0],
+                advice="Pass what moves the treatment and reaches the outcome only through it."
+                if self.needs_instrument
+                else "Leave Z out, or use OrthoIV.",
+            )
         for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
             delattr(self, name)
         diagnosis, fitting = spawn(self.random_state, 2)
         data = rows_that_weigh(data)
         check_clusters(data)
         tell_size_and_rank(data)
+        if data.z is not None:
+            tell_strength(data, data.z)
         overlap = diagnose(data, diagnosis)
         # Nothing is kept until the fit has succeeded: a failed refit leaves no half state.
         self.overlap_ = overlap
@@ -341,7 +367,8 @@ class EffectEstimator(Parameterised):
                     column=names[0],
                     advice="Pass a DataFrame.",
                 )
-            array = np.asarray(X)
+            hidden = np.ma.isMaskedArray(X)  # what lies under a mask is an empty cell
+            array = np.ma.filled(X.astype(float), np.nan) if hidden else np.asarray(X)
             if array.ndim != 2 or array.shape[1] != len(names):
                 raise DataError(
                     f"the effect modifiers have shape {array.shape}, not (rows, {len(names)})",

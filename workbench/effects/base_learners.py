@@ -78,8 +78,8 @@ class _Boosting:
             "objective": "binary" if binary else "regression",
             "num_leaves": _LEAVES,
             "learning_rate": _RATE,
-            # Twenty rows to a leaf, fewer where there are few rows at all.
-            "min_data_in_leaf": max(2, min(20, len(y) // 10)),
+            # Twenty rows to a leaf, but not more than a twentieth of them.
+            "min_data_in_leaf": max(2, min(20, len(y) // 20)),
             "seed": integer(seed),
             "deterministic": True,
             "force_row_wise": True,

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.errors import DataError, warn
+from ..core.errors import DataError, QuestionError, warn
+from ..core.results import number
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table, count
-from .design import covariate_table, redundant
+from .design import covariate_table, linear_parts, redundant
+from .sandwich import covariance, least_squares
 
 _SMALL_ARM = 20
 _FEW_CLUSTERS = 20
+_WEAK_F = 10.0
 
 
 def rows_that_weigh(data: EffectData) -> EffectData:
@@ -32,7 +35,7 @@ def rows_that_weigh(data: EffectData) -> EffectData:
             )
     parts = {
         key: None if part is None else Table(part.frame[kept], part.schema, part.named)
-        for key, part in (("x", data.x), ("w", data.w))
+        for key, part in (("x", data.x), ("w", data.w), ("z", data.z))
     }
     return replace(
         data,
@@ -101,4 +104,28 @@ def tell_size_and_rank(data: EffectData) -> None:
             f"{'is' if len(bad) == 1 else 'are'} constant or determined by other covariates and "
             "add nothing to the adjustment",
             bad,
+        )
+
+
+def tell_strength(data: EffectData, instruments: Table) -> None:
+    """Refuse too few instruments; warn where they hardly move the treatment (robust F below 10)."""
+    weight, t, shifts, base = linear_parts(data, instruments, "instruments")
+    d, q = t.shape[1], shifts.shape[1]
+    if q < d:
+        raise QuestionError(
+            f"has {count(q, 'usable column')} as instrument, the contrast needs {d}",
+            column=instruments.names[0],
+            advice="Add instruments, or compare two arms only.",
+        )
+    first, rows = least_squares(np.hstack([shifts, base]), t, weight)
+    strength = min(
+        float(first[:q, j] @ np.linalg.pinv(covariance(rows[:, :q, j], data.groups)) @ first[:q, j])
+        for j in range(d)
+    )
+    if strength / q < _WEAK_F:
+        warn(
+            "weak-instrument",
+            f"the instruments hardly move {data.t_name!r} (first-stage F = {number(strength / q)}, "
+            "below 10): estimate and interval are not to be relied on",
+            instruments.names,
         )

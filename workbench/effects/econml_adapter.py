@@ -63,10 +63,11 @@ class EconmlAdapter(EffectEstimator):
                 W=self.nuisance_columns_,
                 sample_weight=None if data.weight is None else data.weight / data.weight.mean(),
                 cache_values=True,
+                **({} if data.z is None else {"Z": self.instrument_columns_}),
                 **self._fit_options(),
             )
             self._finish(data, x, fold)
-        del self.nuisance_columns_
+        del self.nuisance_columns_, self.instrument_columns_
         for text in sorted({str(h.message) for h in heard if _matters(h)}):
             warn("econml", text)
         self._compare_with_saved(data)
@@ -88,7 +89,11 @@ class EconmlAdapter(EffectEstimator):
         if data.x is not None:
             encoded = self.encoder_.transform(data.x)
             self.columns_ = independent(encoded, self.encoder_.columns_, "effect modifiers X")
-        self.nuisance_columns_ = None
+        self.nuisance_columns_, self.instrument_columns_ = None, None
+        if data.z is not None:
+            encoder = modifier_encoder(data.z)
+            encoded = encoder.transform(data.z)
+            self.instrument_columns_ = encoded[:, independent(encoded, encoder.columns_, "Z")]
         if data.w is not None:
             encoded = Encoder(max_levels=50).fit_transform(data.w)
             self.nuisance_columns_ = encoded if encoded.shape[1] else None
@@ -153,13 +158,19 @@ class EconmlAdapter(EffectEstimator):
         return estimator
 
 
+def check_clip(clip: Any) -> None:
+    """The lowest propensity that is believed."""
+    if not isinstance(clip, int | float) or not 0 < clip < 0.5:
+        raise ParameterError("must lie between 0 and 0.5", column="clip", value=clip)
+
+
 def data_hash(data: EffectData) -> str:
     """Fingerprint of what an estimator was fitted on."""
     digest = hashlib.sha256()
     for part in (data.y, data.t, data.weight, data.groups):
         if part is not None:
             digest.update(np.ascontiguousarray(part).tobytes())
-    for part in (data.x, data.w):
+    for part in (data.x, data.w, data.z):
         if part is not None:
             digest.update("\0".join(part.names).encode())
             hashes = pd.util.hash_pandas_object(part.frame, index=False, categorize=False)

@@ -204,6 +204,12 @@ def refute_data(
 ) -> Refutations:
     """:func:`refute` on checked data; ``estimated`` saves fitting the estimate once more."""
     names = list(refuters)
+    if estimator.needs_instrument:
+        raise QuestionError(
+            "is identified by an instrument: there are no refuters for that",
+            column=data.t_name,
+            advice="Compare with an estimator that adjusts, or with another instrument.",
+        )
     for name in names:
         if name not in REFUTERS:
             raise ParameterError(

@@ -43,10 +43,21 @@ def least_squares(
     Source: MacKinnon and White, "Some heteroskedasticity-consistent covariance matrix estimators
     with improved finite sample properties", Journal of Econometrics 29, 1985.
     """
-    weighted = design * weight[:, None]
-    bread = np.linalg.pinv(weighted.T @ design, hermitian=True)
+    return instrumented(design, design, y, weight)
+
+
+def instrumented(
+    design: np.ndarray, shift: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Solve sum w shift' (y - design coef) = 0: coefficients and influence rows, as above.
+
+    ``design`` and ``shift`` are (n, p); with ``shift`` = ``design`` it is least squares.
+    """
+    weighted = shift * weight[:, None]
+    same = shift is design
+    bread = np.linalg.pinv(weighted.T @ design, hermitian=same)
     coef = bread @ weighted.T @ y
-    pull = weighted @ bread
+    pull = weighted @ bread.T
     leverage = np.clip((pull * design).sum(axis=1), 0, 0.99)
     rest = y - design @ coef
     if y.ndim == 1:

@@ -39,6 +39,7 @@ class EffectData:
         groups: Integer cluster of each row (n,), or None.
         y_name, t_name: Names for messages and results.
         index: The rows' labels.
+        z: Instruments, or None.
     """
 
     y: np.ndarray
@@ -51,6 +52,7 @@ class EffectData:
     y_name: str
     t_name: str
     index: pd.Index
+    z: Table | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -62,6 +64,7 @@ def effect_data(
     *,
     X: Any = None,
     W: Any = None,
+    Z: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
     schema: Schema | None = None,
@@ -75,7 +78,8 @@ def effect_data(
     Args:
         Y: Outcome: numbers, or two levels (the second is 1).
         T: Treatment: numbers, true/false, or levels.
-        X: Effect modifiers; W: further columns to adjust for; DataFrames, Series or arrays.
+        X: Effect modifiers; W: further columns to adjust for; Z: instruments; DataFrames, Series
+            or arrays.
         sample_weight: Non-negative, one per row.
         groups: Cluster of each row: any labels.
         schema: What the columns mean.
@@ -99,12 +103,15 @@ def effect_data(
             )
     x_table = _optional_table(X, schema, "effect modifiers X", "X", min_rows)
     w_table = _optional_table(W, schema, "adjustment columns W", "W", min_rows)
+    z_table = _optional_table(Z, schema, "instruments Z", "Z", min_rows)
     # A DataFrame's labels beat positions: the first labelled input leads.
     parts = {"T": t_table.frame, "Y": y_table.frame}
     if x_table is not None:
         parts["X"] = x_table.frame
     if w_table is not None:
         parts["W"] = w_table.frame
+    if z_table is not None:
+        parts["Z"] = z_table.frame
     for key, value in (("sample_weight", sample_weight), ("groups", groups)):
         if value is not None:
             parts[key] = as_frame(value, key, key)[0]
@@ -113,6 +120,7 @@ def effect_data(
         "T": T,
         "X": X,
         "W": W,
+        "Z": Z,
         "sample_weight": sample_weight,
         "groups": groups,
     }
@@ -126,16 +134,22 @@ def effect_data(
         else:
             parts[key] = parts[key].set_axis(parts[lead].index)
     y_name, t_name = y_table.names[0], t_table.names[0]
-    _refuse_overlap(y_name, t_name, y_table.named, t_table.named, x_table, w_table)
+    covariates = {"X": x_table, "W": w_table, "Z": z_table}
+    _refuse_overlap(y_name, t_name, y_table.named, t_table.named, covariates)
     y = _outcome(parts["Y"][y_name], y_table.schema[y_name])
     t, arms = _treatment(
         parts["T"][t_name], t_table.schema[t_name], discrete_treatment, max_arms, min_arm
     )
     x = None if x_table is None else Table(parts["X"], x_table.schema, x_table.named)
     w = None if w_table is None else Table(parts["W"], w_table.schema, w_table.named)
-    _refuse_copies(parts["T"][t_name], parts["Y"][y_name], x, w)
+    z = None if z_table is None else Table(parts["Z"], z_table.schema, z_table.named)
+    _refuse_copies(parts["T"][t_name], parts["Y"][y_name], {"X": x, "W": w, "Z": z})
+    if z is not None:
+        _check_instruments(z)
     if groups is None:
-        warn_of_repeats(pd.concat([parts[k] for k in ("Y", "T", "X", "W") if k in parts], axis=1))
+        warn_of_repeats(
+            pd.concat([parts[k] for k in ("Y", "T", "X", "W", "Z") if k in parts], axis=1)
+        )
     return EffectData(
         y=y,
         t=t,
@@ -147,6 +161,7 @@ def effect_data(
         y_name=y_name,
         t_name=t_name,
         index=parts[lead].index,
+        z=z,
     )
 
 
@@ -196,11 +211,12 @@ def _optional_table(
 
 
 def _refuse_overlap(
-    y_name: str, t_name: str, y_named: bool, t_named: bool, x: Table | None, w: Table | None
+    y_name: str, t_name: str, y_named: bool, t_named: bool, parts: dict[str, Table | None]
 ) -> None:
     if y_named and t_named and y_name == t_name:
         raise QuestionError("is both treatment and outcome", column=t_name)
-    for key, part in (("X", x), ("W", w)):
+    seen: dict[str, str] = {}
+    for key, part in parts.items():
         if part is None or not part.named:
             continue
         for role, name, named in (("outcome", y_name, y_named), ("treatment", t_name, t_named)):
@@ -210,23 +226,41 @@ def _refuse_overlap(
                     column=name,
                     advice=f"Leave it out of {key}.",
                 )
-    if x is not None and w is not None and x.named and w.named:
-        both = [n for n in w.names if n in x.names]
-        if both:
-            raise QuestionError(
-                "is in X and in W",
-                column=both[0],
-                advice="X is adjusted for anyway; drop it from W.",
+        for name in part.names:
+            if name in seen:
+                raise QuestionError(
+                    f"is in {seen[name]} and in {key}",
+                    column=name,
+                    advice="X is adjusted for anyway; drop it from W."
+                    if key == "W"
+                    else "What is adjusted for can't be an instrument; choose one.",
+                )
+        seen |= dict.fromkeys(part.names, key)
+
+
+def _check_instruments(z: Table) -> None:
+    for name in z.names:
+        refuse_missing(z.frame[name])
+        values = z.frame[name]
+        if values.nunique() < 2:
+            raise DataError(
+                "in Z has the same value in every row: it can't move the treatment",
+                column=name,
+                value=values.iloc[0],
+                advice="Leave it out.",
             )
 
 
-def _refuse_copies(t: pd.Series, y: pd.Series, x: Table | None, w: Table | None) -> None:
-    """A covariate that equals the treatment or outcome up to units makes the answer void."""
+def _refuse_copies(t: pd.Series, y: pd.Series, parts: dict[str, Table | None]) -> None:
+    """A covariate that equals the treatment or outcome up to units makes the answer void.
+
+    An instrument that equals the treatment is one that everybody follows.
+    """
     for role, target in (("treatment", t), ("outcome", y)):
         codes = _centred(_plain(target))
         size = np.linalg.norm(codes)
-        for key, part in (("X", x), ("W", w)):
-            if part is None or not size:
+        for key, part in parts.items():
+            if part is None or not size or key == "Z" and role == "treatment":
                 continue
             for name in part.names:
                 values = _plain(part.frame[name])

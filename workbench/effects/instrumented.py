@@ -1,0 +1,214 @@
+"""econml's instrument classes behind our gate: effects that may differ with X."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import QuestionError
+from ..core.saving import saveable
+from ..core.seeding import Seed, integer, spawn
+from ..tables.effect_data import EffectData
+from .dr_learner import LinearFinal
+from .econml_adapter import EconmlAdapter
+from .residual_regression import ResidualRegression
+
+_ASSUMES = (
+    "an instrument that reaches the outcome only through the treatment and has no causes in common "
+    "with it beyond X and W; "
+)
+
+
+class _Residuals(ResidualRegression, EconmlAdapter):
+    """Residuals of outcome and treatment, and what the instrument says about the treatment."""
+
+    treatment = "any"
+    linear_in_treatment = True
+    needs_instrument = True
+
+    n_folds: int
+    discrete_treatment: bool | None
+    random_state: Seed
+
+    def _fit_options(self) -> dict[str, Any]:
+        return {"inference": None}
+
+    def _options(self, folds: list, seed: np.random.SeedSequence) -> dict[str, Any]:
+        from .learners import AutoClassifier, AutoRegressor
+
+        model_y, model_t = self._models(seed)
+        pick = integer(spawn(seed, 3)[2])
+        sees = AutoClassifier if self.discrete_ else AutoRegressor
+        return {
+            "model_y_xw": model_y,
+            "model_t_xw": model_t,
+            "model_t_xwz": sees(random_state=pick),
+            "discrete_treatment": self.discrete_,
+            "cv": folds,
+            "random_state": integer(seed),
+        }
+
+
+@saveable
+class OrthoIV(_Residuals):
+    """Instrumented residuals on residuals: effects linear in X, with orthogonal moments.
+
+        E[ (Y~ - theta(X) T~) Z~ (1, X) ] = 0,   A~ = A - E[A | X, W]
+
+    With more instruments than treatment columns Z~ is what they predict, E[T | X, W, Z] -
+    E[T | X, W]. econml cross-fits the residuals; the final covariance is ours, by cluster where
+    there are groups. A first-stage F below 10 is a ``weak-instrument`` warning. Prefer
+    :class:`LinearDRIV` for two arms and one instrument, and :class:`AIPW` where nothing hidden
+    confounds.
+
+    Args:
+        n_folds: Folds of the cross-fit.
+        discrete_treatment: Whether T has arms; guessed from the data if None.
+        random_state: Seed of folds and nuisances.
+
+    References:
+        Chernozhukov et al., "Double/debiased machine learning for treatment and structural
+        parameters", Econometrics Journal 21, 2018. econml (Battocchi et al., 2019).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> hidden, z = rng.normal(size=500), rng.normal(size=500)
+        >>> dose = z + hidden + rng.normal(size=500)
+        >>> y = 0.5 * dose + hidden + rng.normal(size=500)
+        >>> bool(0.3 < OrthoIV().fit(y, dose, Z=z.reshape(-1, 1)).ate() < 0.7)
+        True
+    """
+
+    assumes = _ASSUMES + "an effect linear in X that does not differ with what is hidden"
+
+    def __init__(
+        self, n_folds: int = 5, discrete_treatment: bool | None = None, random_state: Seed = 0
+    ):
+        self.n_folds = n_folds
+        self.discrete_treatment = discrete_treatment
+        self.random_state = random_state
+
+    def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
+        from econml.iv.dml import OrthoIV as Foreign
+
+        from .learners import AutoRegressor
+
+        options = self._options(folds, seed)
+        columns = len(self.overlap_.arms) - 1 if self.discrete_ else 1
+        if self.instrument_columns_.shape[1] == columns:
+            del options["model_t_xwz"]
+            options["model_z_xw"] = AutoRegressor(random_state=integer(spawn(seed, 4)[3]))
+            return Foreign(**options)
+        return Foreign(projection=True, **options)
+
+    def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
+        rest_y, rest_t, rest_z, *_ = self.model_.residuals_
+        self._regress(data, x, np.ravel(rest_y), rest_t, rest_z)
+
+
+@saveable
+class DMLIV(_Residuals):
+    """Residual outcomes regressed on what the instrument predicts of the treatment.
+
+        Y - E[Y | X, W] = theta(X) (E[T | X, W, Z] - E[T | X, W]) + noise
+
+    Its moments are not orthogonal to errors of the nuisances, so that there are no intervals.
+    Prefer :class:`OrthoIV`, unless the instrument moves the treatment in a way that bends.
+
+    Args:
+        n_folds: Folds of the cross-fit.
+        discrete_treatment: Whether T has arms; guessed from the data if None.
+        random_state: Seed of folds and nuisances.
+
+    References:
+        Syrgkanis et al., "Machine learning estimation of heterogeneous treatment effects with
+        instruments", NeurIPS 2019. econml (Battocchi et al., 2019).
+    """
+
+    intervals = False
+    assumes = _ASSUMES + "an effect linear in X that does not differ with what is hidden"
+
+    def __init__(
+        self, n_folds: int = 5, discrete_treatment: bool | None = None, random_state: Seed = 0
+    ):
+        self.n_folds = n_folds
+        self.discrete_treatment = discrete_treatment
+        self.random_state = random_state
+
+    def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
+        from econml.iv.dml import DMLIV as Foreign
+
+        return Foreign(**self._options(folds, seed))
+
+    def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
+        rest_y, moved, *_ = self.model_.residuals_
+        self._regress(data, x, np.ravel(rest_y), moved, moved)
+
+    def _ate(self, x, t0, t1, weight=None):
+        return super()._ate(x, t0, t1, weight)._replace(se=float("nan"))
+
+
+class _DoublyRobust(LinearFinal):
+    """Two arms and one instrument: econml's doubly robust instrument classes."""
+
+    needs_instrument = True
+    most_arms = 2
+
+    n_folds: int
+    random_state: Seed
+
+    def _encode(self, data: EffectData) -> None:
+        super()._encode(data)
+        if self.instrument_columns_.shape[1] > 1:
+            raise QuestionError(
+                f"{type(self).__name__} takes one instrument, a number or two levels",
+                column=data.z.names[-1],
+                advice="Choose one, or use OrthoIV.",
+            )
+
+
+@saveable
+class LinearDRIV(_DoublyRobust):
+    """Doubly robust scores with one instrument, regressed on X.
+
+        s = tau_0(X) + (Y~ - tau_0(X) T~) Z~ / E[T~ Z~ | X],   theta(x) linear in x
+
+    with a first guess tau_0; right if either the guess or the covariance of T~ and Z~ is. For two
+    arms. econml's standard errors ignore clusters, so that with groups intervals are refused.
+    Prefer :class:`OrthoIV` with clusters, several instruments or a dose.
+
+    Args:
+        n_folds: Folds of the cross-fit.
+        random_state: Seed of folds and nuisances.
+
+    References:
+        Syrgkanis et al., "Machine learning estimation of heterogeneous treatment effects with
+        instruments", NeurIPS 2019. econml (Battocchi et al., 2019).
+    """
+
+    assumes = _ASSUMES + "an effect that does not differ with what is hidden"
+
+    def __init__(self, n_folds: int = 5, random_state: Seed = 0):
+        self.n_folds = n_folds
+        self.random_state = random_state
+
+    def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
+        from econml.iv.dr import LinearDRIV as Foreign
+        from econml.sklearn_extensions.linear_model import StatsModelsLinearRegression
+
+        from .learners import AutoClassifier, AutoRegressor
+
+        model_y, model_t = self._models(seed)
+        picks = [integer(s) for s in spawn(seed, 6)]
+        return Foreign(
+            model_y_xw=model_y,
+            model_t_xw=model_t,
+            model_z_xw=AutoRegressor(random_state=picks[2]),
+            model_tz_xw=AutoRegressor(random_state=picks[3]),
+            flexible_model_effect=StatsModelsLinearRegression(fit_intercept=True),
+            cov_clip=0.05,
+            discrete_treatment=True,
+            cv=folds,
+            random_state=integer(seed),
+        )
