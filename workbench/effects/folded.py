@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -54,6 +54,12 @@ class FoldedRows:
     def learning(self, k: int) -> np.ndarray:
         """Mask of the rows that model k learns from: all but fold k."""
         return self.fold != k
+
+    def arranged(self) -> FoldedRows:
+        """The same rows sorted by content, so that even rounding ignores how they arrived."""
+        sort = np.argsort(self.order, kind="stable")
+        by_row = ("z", "arm", "y", "weight", "fold", "chance", "order")
+        return replace(self, **{name: getattr(self, name)[sort] for name in by_row})
 
     def own(self, by_fold: np.ndarray) -> np.ndarray:
         """From each fold's predictions, (F, n, ...), those of the model that never saw the row."""
@@ -119,7 +125,7 @@ class FoldedLearner(EffectEstimator):
         Levels are only as good as the adjustment; their differences are :meth:`effect`.
         """
         z = self._encoded(self._modifiers(X))
-        parts = [self.models_.outcomes(part).mean(axis=0) for part in _chunks(z)]
+        parts = [self.models_.outcomes(part).mean(axis=0) for part in chunks(z)]
         return np.concatenate(parts) * self.unit_ + self.shift_
 
     def _encoded(self, x: Table) -> np.ndarray:
@@ -128,7 +134,7 @@ class FoldedLearner(EffectEstimator):
     def _by_fold(self, x: Table, t0: int, t1: int) -> np.ndarray:
         """The effect by each fold's model, (F, m)."""
         parts = []
-        for part in _chunks(self._encoded(x)):
+        for part in chunks(self._encoded(x)):
             effects = self.models_.effects(part)
             parts.append(effects[..., t1] - effects[..., t0])
         return np.concatenate(parts, axis=1) * self.unit_
@@ -137,13 +143,13 @@ class FoldedLearner(EffectEstimator):
         return self._by_fold(x, t0, t1).mean(axis=0)
 
     def _effect_error(self, x: Table, t0: int, t1: int) -> tuple[np.ndarray, float]:
-        return _jackknife(self._by_fold(x, t0, t1)), self.n_folds_ - 1.0
+        return jackknife(self._by_fold(x, t0, t1)), self.n_folds_ - 1.0
 
     def _ate(self, x: Table | None, t0: int, t1: int, weight: np.ndarray | None = None) -> Estimate:
         if x is None:
             return self.scores_.average(t0, t1)
         means = np.average(self._by_fold(x, t0, t1), axis=1, weights=weight)
-        return Estimate(float(means.mean()), float(_jackknife(means)), self.n_folds_ - 1.0)
+        return Estimate(float(means.mean()), float(jackknife(means)), self.n_folds_ - 1.0)
 
     def _within(self, inside: np.ndarray, t0: int, t1: int, target: str) -> Estimate:
         return self.scores_.within(inside, t0, t1, target)
@@ -187,11 +193,13 @@ def within_range(outcome: np.ndarray, data: EffectData) -> np.ndarray:
     return np.clip(outcome, lows, highs)
 
 
-def _jackknife(by_fold: np.ndarray) -> np.ndarray:
+def jackknife(by_fold: np.ndarray) -> np.ndarray:
+    """Standard error of the mean of delete-a-group estimates (F, ...)."""
     folds = len(by_fold)
     spread = ((by_fold - by_fold.mean(axis=0)) ** 2).sum(axis=0)
     return np.sqrt((folds - 1) / folds * spread)
 
 
-def _chunks(z: np.ndarray) -> list[np.ndarray]:
+def chunks(z: np.ndarray) -> list[np.ndarray]:
+    """Parts of the rows that are predicted at once."""
     return np.array_split(z, max(1, -(-len(z) // _CHUNK)))

@@ -1,0 +1,106 @@
+"""The outcome models of a causal stack: networks, boosted trees, ridge on splines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.saving import saveable
+from ..core.seeding import integer, spawn
+from .base_learners import base_learner
+from .folded import FoldedRows, FoldModels
+from .metalearners import ArmOutcomes, OutcomeModels, fit_arms, with_arm
+from .nuisance import Basis, Linear, candidates
+
+if TYPE_CHECKING:
+    from .stack import CausalStack
+
+FAMILIES = ("net", "trees", "spline")
+_FEW = 2000  # rows below which narrow representations are tried
+
+
+@saveable
+@dataclass(frozen=True, eq=False)
+class OutcomeMember:
+    """A named outcome model, one fit per fold left out."""
+
+    name: str
+    models: FoldModels
+
+
+def fit_outcomes(
+    stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence
+) -> list[OutcomeMember]:
+    """Every outcome model of the families asked for; rows are in the order of their content."""
+    found: list[OutcomeMember] = []
+    for family, child in zip(FAMILIES, spawn(seed, len(FAMILIES)), strict=True):
+        if family in stack.families:
+            found += _FIT[family](stack, rows, child)
+    return found
+
+
+def _nets(stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence) -> list:
+    from .representation import TARNet
+
+    widths = stack.widths or ((1, 2, 8) if len(rows.y) < _FEW else (8, 32))
+    few = len(rows.y) < _FEW
+    net = TARNet(
+        hidden=(),
+        phi_dim=list(widths),
+        heads=(24, 24) if few else (32, 32),
+        device=stack.device,
+        progress=stack.progress,
+    )
+    return [
+        OutcomeMember(f"network, width {width}", models)
+        for width, models in net.fit_each_width(rows, seed).items()
+    ]
+
+
+def _trees(stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence) -> list:
+    """Boosted trees, one model per arm and one that sees the arm as a column."""
+    learner = base_learner("lightgbm")
+    apart, together = [], []
+    codes = np.eye(rows.n_arms)[rows.arm, 1:]
+    for f, child in enumerate(spawn(seed, rows.n_folds)):
+        learn, (one, two) = rows.learning(f), spawn(child, 2)
+        apart.append(fit_arms(learner, rows, learn, one))
+        z = with_arm(rows.z[learn], codes[learn])
+        model = learner.fit(z, rows.y[learn], rows.weight[learn], two, rows.binary)
+        together.append(ArmOutcomes((model,), rows.n_arms, rows.binary))
+    return [
+        OutcomeMember("trees by arm", OutcomeModels(tuple(apart))),
+        OutcomeMember("trees for all arms", OutcomeModels(tuple(together))),
+    ]
+
+
+def _spline(stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence) -> list:
+    """Ridge, plain or on splines, whichever predicts an arm's held-out outcomes better."""
+    basis, by_arm = Basis.fit(rows.z), []
+    for arm in range(rows.n_arms):
+        found: dict[str, list[Any]] = {}
+        for f in range(rows.n_folds):
+            at = rows.learning(f) & (rows.arm == arm)
+            part = (rows.z[at], rows.y[at], rows.weight[at], rows.binary, basis, integer(seed))
+            for family in ("linear", "spline"):
+                for name, model in candidates(*part, family).items():
+                    found.setdefault(name, []).append(model)
+        whole = {name: fits for name, fits in found.items() if len(fits) >= rows.n_folds}
+        losses = {name: _held_out_error(fits, rows, arm) for name, fits in whole.items()}
+        by_arm.append(whole[min(losses, key=losses.__getitem__)])
+    folds = [ArmOutcomes(tuple(a[f] for a in by_arm), rows.n_arms, rows.binary)
+             for f in range(rows.n_folds)]  # fmt: skip
+    return [OutcomeMember("ridge", OutcomeModels(tuple(folds)))]
+
+
+def _held_out_error(fits: list[Linear], rows: FoldedRows, arm: int) -> float:
+    total = 0.0
+    for f in range(rows.n_folds):
+        at = (rows.fold == f) & (rows.arm == arm)
+        total += rows.weight[at] @ (rows.y[at] - fits[f](rows.z[at])) ** 2
+    return float(total)
+
+
+_FIT = {"net": _nets, "trees": _trees, "spline": _spline}
