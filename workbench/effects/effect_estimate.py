@@ -54,6 +54,7 @@ class EffectEstimate(Result):
         refutations: What tried to overturn the number; None if not asked for.
         warnings: Conditions under which to read it with care.
         seconds: Time it took.
+        outcome_sd, two_levels: Standard deviation of the outcome; whether it is 0 or 1.
     """
 
     treatment: str
@@ -83,6 +84,8 @@ class EffectEstimate(Result):
     estimator: EffectEstimator | None
     seconds: float
     outcome_level: Any = None
+    outcome_sd: float = float("nan")
+    two_levels: bool = False
     warnings: tuple[CausalWarning, ...] = ()
 
     @property

@@ -105,6 +105,8 @@ def estimate(
         treatment=question.treatment,
         outcome=question.outcome,
         outcome_level=level,
+        outcome_sd=float(data.y.std()),
+        two_levels=bool(np.isin(data.y, (0.0, 1.0)).all()),
         value=answer["found"].value,
         se=answer["found"].se,
         low=float(low),
