@@ -108,7 +108,7 @@ class OmittedVariableBounds(Result):
         )
         row = self._strongest()
         return (
-            f"{said}; one {number(row['times'])} times as strong as {row['column']!r} could move "
+            f"{said}; one {_as_strong(row)} could move "
             f"it to {interval(row['effect_low'], row['effect_high'])} (with sampling error "
             f"{interval(row['low'], row['high'])})."
         )
@@ -126,7 +126,7 @@ class OmittedVariableBounds(Result):
             return f"No confounder up to {number(top)} times a measured column brings it to zero."
         row = bad.iloc[0]
         return (
-            f"A confounder {number(row['times'])} times as strong as {row['column']!r} is enough "
+            f"A confounder {_as_strong(row)} is enough "
             "to let the interval reach zero: is one missing?"
         )
 
@@ -178,6 +178,11 @@ class OmittedVariableBounds(Result):
         ax.set_xlabel(f"share of what is left of {of} that it explains")
         ax.set_ylabel(f"share of what is left of {self.outcome}".replace("$", r"\$"))
         return ax
+
+
+def _as_strong(row: pd.Series) -> str:
+    times = "" if row["times"] == 1 else f"{number(row['times'])} times "
+    return f"{times}as strong as {row['column']!r}"
 
 
 def _room(values: pd.Series) -> float:

@@ -207,8 +207,8 @@ def policy_tree(
         >>> df = pd.DataFrame({"age": 10 * rng.integers(2, 9, 600)})
         >>> t = rng.integers(0, 2, 600)
         >>> y = np.where(df["age"] > 50, 2.0, -2.0) * t + rng.normal(size=600)
-        >>> policy_tree(y, t, X=df, max_depth=1, n_folds=2).rules
-        ('age <= 50: 0', 'age > 50: 1')
+        >>> print("; ".join(policy_tree(y, t, X=df, max_depth=1, n_folds=2).rules))
+        age <= 50: 0; age > 50: 1
     """
     check_alpha(alpha)
     with recording() as notes:
