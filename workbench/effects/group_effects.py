@@ -105,12 +105,14 @@ class GroupEffects(Result):
         if not len(apart):
             return f"{said} can't be told apart between {count(len(self.table), 'group')}."
         top = apart.iloc[0]
-        more = f"; {len(apart) - 1} more pairs differ" if len(apart) > 1 else ""
+        more = f"; {count(len(apart) - 1, 'more pair')} differ" if len(apart) > 1 else ""
+        first, second, low, high = top["group"], top["than"], top["low"], top["high"]
+        if top["difference"] < 0:
+            first, second, low, high = second, first, -high, -low
+        jointly = f", jointly over {len(self.pairs)} pairs" * (len(self.pairs) > 1)
         return (
-            f"{said} differs: it is {number(abs(top['difference']))} "
-            f"{'larger' if top['difference'] > 0 else 'smaller'} for {top['column']} "
-            f"{top['group']} than for {top['than']} (difference "
-            f"{interval(top['low'], top['high'])}, jointly over {len(self.pairs)} pairs){more}."
+            f"{said} differs: it is {number(abs(top['difference']))} larger for {top['column']} "
+            f"{first} than for {second} (difference {interval(low, high)}{jointly}){more}."
         )
 
     def verdict(self) -> str:

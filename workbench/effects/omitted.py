@@ -158,7 +158,8 @@ class OmittedVariableBounds(Result):
         top = _room(self.table["outcome"])
         x, y = np.meshgrid(np.linspace(0, right, 101), np.linspace(0, top, 101))
         left = self.value - np.sign(self.value) * self.scale * np.sqrt(x * y / (1 - x))
-        lines = ax.contour(x, y, left, levels=8, colors="0.65", linewidths=0.8)
+        levels = sorted({self.value * part for part in (0.8, 0.6, 0.4, 0.2, -0.5, -1.0)})
+        lines = ax.contour(x, y, left, levels=levels, colors="0.65", linewidths=0.8)
         ax.clabel(lines, fmt=number, fontsize=7)
         if left.min() < 0 < left.max():
             zero = ax.contour(x, y, left, levels=[0], colors="#c53030", linewidths=1.6)
@@ -169,7 +170,7 @@ class OmittedVariableBounds(Result):
             fontsize=8,
         )  # fmt: skip
         for row in self.table.itertuples():
-            ax.plot(row.treatment, row.outcome, "D", color="#2b6cb0", ms=4, zorder=3)
+            ax.plot(row.treatment, row.outcome, "D", color="#2b6cb0", ms=4, clip_on=False)
             label = f"{number(row.times)} × {row.column}".replace("$", r"\$")
             ax.annotate(
                 label, (row.treatment, row.outcome), (5, 4), textcoords="offset points", fontsize=8

@@ -181,7 +181,8 @@ def policy_value(
     rows that its fit has not seen.
 
     Args:
-        policy: The arm of each row (array or Series); a function from the DataFrame of X to arms;
+        policy: The arm of each row (array or Series; for two arms also true or false: whether to
+            give the second); a function from the DataFrame of X to arms;
             or an effect estimator (or its name), which gives each unit the arm with the largest
             effect less cost. A fitted estimator decides as it is if none of the rows of X is one
             that it was fitted on; otherwise a copy is fitted to all folds but the unit's own.
@@ -315,6 +316,8 @@ def _positions(arms: Any, data: EffectData) -> np.ndarray:
             column="policy",
             row=as_plain(data.index[int(missing.argmax())]),
         )
+    if len(data.arms) == 2 and all(isinstance(v, bool | np.bool_) for v in values):
+        return values.astype(int)  # whether to treat
     found = np.empty(len(values), dtype=int)
     for value in pd.unique(pd.Series(values)):
         try:
