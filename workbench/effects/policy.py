@@ -23,18 +23,19 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import as_plain, count
 from .base import EffectEstimator
+from .conditions import rows_of
 from .judge import (
     Judge,
     as_estimator,
     check_alpha,
-    folds,
     gate,
     held_out_effects,
     mean_and_error,
+    part_of,
+    sequential,
     shares,
     span,
 )
-from .targeting import ranks_within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,12 +79,17 @@ class PolicyValue(Result):
         top = self.values.iloc[0]
         costs = " with costs" if any(self.costs.values()) else ""
         worst, row = self._nearest()
+        given = f"{100 * top['share']:.0f} % get {self._given()}"
         return (
             f"Under {self.rule} mean {self.outcome!r}{costs} is {number(top['value'])} "
-            f"({interval(top['low'], top['high'])}; {100 * top['share']:.0f} % treated), "
+            f"({interval(top['low'], top['high'])}; {given}), "
             f"{number(abs(row['gain']))} {'more' if row['gain'] > 0 else 'less'} than with "
             f"{worst} (difference {interval(row['low'], row['high'])})."
         )
+
+    def _given(self) -> str:
+        first, *others = self.costs
+        return repr(others[0]) if len(others) == 1 else f"other than {first!r}"
 
     def _nearest(self) -> tuple[str, pd.Series]:
         """The fixed rule that is best by its own value: the one to beat."""
@@ -108,9 +114,7 @@ class PolicyValue(Result):
         frame = self.values.join(gains.rename(columns={"rule_low": "gain_low"}))
         frame = frame.rename(columns={"rule_high": "gain_high"})
         if long:
-            return frame.reset_index().melt(
-                id_vars=["rule"], var_name="quantity", value_name="value_"
-            )
+            return frame.reset_index().melt(id_vars=["rule"], var_name="quantity", value_name="x")
         return frame
 
     def glance(self) -> pd.DataFrame:
@@ -185,12 +189,14 @@ def policy_value(
             give the second); a function from the DataFrame of X to arms;
             or an effect estimator (or its name), which gives each unit the arm with the largest
             effect less cost. A fitted estimator decides as it is if none of the rows of X is one
-            that it was fitted on; otherwise a copy is fitted to all folds but the unit's own.
+            that it was fitted on; otherwise copies decide for half of the rows, part by part, each
+            fitted to the rows before.
         Y, T, X, W, sample_weight, groups: As for ``fit``; T has arms. X is what a function or an
             estimator sees, W is adjusted for only.
-        cost: Cost of every arm but the first, or of each arm by name, in units of the outcome.
+        cost: Cost of each arm by name, in units of the outcome; or one number for every arm but
+            the first, where arms are numbers.
         maximise: Whether more of the outcome is better; else costs are added to it.
-        n_folds: Folds for estimators, and for the nuisances of the scores.
+        n_folds: Parts that an estimator decides for, and folds for the nuisances of the scores.
         alpha: One minus the confidence level.
         random_state: Seed of folds, nuisances and of estimators given by name.
 
@@ -222,15 +228,17 @@ def policy_value(
         sign = 1.0 if maximise else -1.0
         judge = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(data)
         net = judge.scores_.score - sign * costs
-        rank = None
+        rank, seen = None, np.ones(len(data), dtype=bool)
         if learns:
             gain, said = _gains(policy, data, n_folds, fold_seed, own_seed)
-            gain = sign * gain - costs
+            seen = np.isfinite(gain).all(axis=1)
+            gain = sign * gain[seen] - costs
             chosen, rule = gain.argmax(axis=1), f"the rule of {_name(policy)}"
-            rank = ranks_within(gain[:, 1] - gain[:, 0], np.zeros(len(data)))
+            rank = gain[:, 1] - gain[:, 0]
         else:
             arms = policy(data.x.frame.copy()) if callable(policy) else beside["policy"]
             chosen, rule, said = _positions(arms, data), "the rule", "given by the caller"
+        data, net = rows_of(data, seen), net[seen]
         values, gains = valued(net, chosen, data, alpha)
         two = rank is not None and len(data.arms) == 2
     return PolicyValue(
@@ -255,8 +263,15 @@ def arm_costs(cost: Any, data: EffectData) -> np.ndarray:
     if isinstance(cost, Mapping):
         for name, value in cost.items():
             costs[arm(data.arms, name, data.t_name)] = _finite(value)
-    else:
-        costs[1:] = _finite(cost)
+    elif _finite(cost):
+        if any(isinstance(name, str) for name in data.arms):
+            raise ParameterError(
+                "is one number, and arms with names have no order that says which is free",
+                column="cost",
+                value=cost,
+                advice=f"Say which arm costs what, e.g. cost={{{data.arms[-1]!r}: {cost}}}.",
+            )
+        costs[1:] = cost
     return costs
 
 
@@ -290,13 +305,21 @@ def _gains(
         warn(
             "refitted",
             f"{int(rows.sum()):,} of the rows have values of X on which the estimator was fitted: "
-            "copies of it, fitted to the other folds, decide instead",
+            "copies of it, fitted to rows they don't decide for, decide instead",
         )
     estimator = as_estimator(policy, own_seed)
-    fold = folds(data, n_folds, fold_seed)
-    effects = held_out_effects(estimator, data, fold, _name(policy))
-    said = f"for held-out rows, by fits to {n_folds - 1} of {n_folds} folds"
-    return np.hstack([zero, effects]), said
+    stages = sequential(data, n_folds, fold_seed)
+    effects = held_out_effects(estimator, data, stages, _name(policy))
+    return np.hstack([zero, effects]), one_after_the_other(stages)
+
+
+def one_after_the_other(stages: list[Any]) -> str:
+    """How decisions were made, as text."""
+    judged = int((part_of(stages) >= 0).sum())
+    return (
+        f"for {count(judged, 'row')} of {len(stages[0][0]):,} in {len(stages)} parts, each by a "
+        "fit to the rows before it"
+    )
 
 
 def _positions(arms: Any, data: EffectData) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from ..core.errors import CausalWarning, DataError, ParameterError, recording, unrecorded
 from ..core.results import Result
@@ -17,8 +18,8 @@ from ..tables.encode import Encoder
 from ..tables.gate import refuse_missing, table
 from ..tables.schema import Schema
 from .conditions import rows_of
-from .judge import Judge, check_alpha, folds, gate, shares
-from .policy import PolicyValue, arm_costs, valued
+from .judge import Judge, check_alpha, gate, sequential, shares
+from .policy import PolicyValue, arm_costs, one_after_the_other, valued
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,8 +151,7 @@ class PolicyTree(Result):
 
     def how(self) -> dict[str, Any]:
         return {
-            "value": "of trees learned without the rows they decide for, never of this tree on "
-            "the rows it was learned from",
+            "value": f"{self.value.how_decided}; never of this tree on the rows that taught it",
             "stability": f"those trees give {self.agreement:.0%} of the rows the same arm as this",
         } | {k: v for k, v in self.value.how().items() if k in ("better is", "costs")}
 
@@ -180,8 +180,9 @@ def policy_tree(
 
     A tree on the raw columns of X chooses the arm with the largest mean doubly robust score less
     cost in each leaf (econml's policy tree on the scores of :class:`AIPW`). The value is that of
-    trees learned in the same way, scores included, without the fold they decide for: the value of
-    a rule on the rows that taught it is flattering and never reported.
+    trees learned in the same way, scores included, for rows that they have not seen: half of the
+    rows teach the first tree, and each part of the rest is decided by a tree of all rows before
+    it. The value of a rule on the rows that taught it is flattering and never reported.
 
     Splits are greedy, one level at a time: a rule that needs two columns at once may be missed.
     Where a rule need not be read, :func:`policy_value` of an estimator is better.
@@ -225,27 +226,27 @@ def policy_tree(
         net = judge.scores_.score - sign * costs
         options = (costs, sign, max_depth, min_leaf, tree_seed)
         leaves = _grown(data, judge, *options)
-        chosen = np.empty(len(data), dtype=int)
-        fold = folds(data, n_folds, fold_seed)
-        for k in np.unique(fold):
-            part = rows_of(data, fold != k)
+        chosen = np.full(len(data), -1)
+        stages = sequential(data, n_folds, fold_seed)
+        for learn, ask in tqdm(stages, desc="growing trees", delay=2, leave=False):
+            part = rows_of(data, learn)
             with unrecorded():
                 own = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(part)
                 others = _grown(part, own, *options)
-            arms = np.array([data.arms.index(leaf.arm) for leaf in others])
-            chosen[fold == k] = arms[_apply(others, data.x.frame[fold == k])]
-        values, gains = valued(net, chosen, data, alpha)
-        final = np.array([data.arms.index(leaf.arm) for leaf in leaves])
-        final = final[_apply(leaves, data.x.frame)]
+            chosen[ask] = _decided(others, data, ask)
+        seen = chosen >= 0
+        judged, chosen = rows_of(data, seen), chosen[seen]
+        values, gains = valued(net[seen], chosen, judged, alpha)
+        same = _decided(leaves, data, seen) == chosen
     value = PolicyValue(
         values=values,
         gains=gains,
         curve=None,
         rule=f"trees of depth {max_depth}",
-        how_decided=f"for held-out rows, by trees learned from {n_folds - 1} of {n_folds} folds",
+        how_decided=one_after_the_other(stages),
         treatment=data.t_name,
         outcome=data.y_name,
-        n=len(data),
+        n=len(judged),
         alpha=alpha,
         maximise=bool(maximise),
         costs=dict(zip(data.arms, map(float, costs), strict=True)),
@@ -253,7 +254,7 @@ def policy_tree(
     return PolicyTree(
         leaves=leaves,
         value=value,
-        agreement=float(shares(data) @ (final == chosen)),
+        agreement=float(shares(judged) @ same),
         schema=data.x.schema,
         treatment=data.t_name,
         outcome=data.y_name,
@@ -357,6 +358,12 @@ def _round_between(low: float, high: float) -> float:
         if low <= cut < high:
             return cut
     return float(low)
+
+
+def _decided(leaves: tuple[Leaf, ...], data: EffectData, rows: np.ndarray) -> np.ndarray:
+    """Positions of the arms that the leaves give to some rows."""
+    arms = np.array([data.arms.index(leaf.arm) for leaf in leaves])
+    return arms[_apply(leaves, data.x.frame[rows])]
 
 
 def _apply(leaves: tuple[Leaf, ...], frame: pd.DataFrame) -> np.ndarray:

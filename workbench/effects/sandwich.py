@@ -18,7 +18,8 @@ def cluster_sums(influence: np.ndarray, groups: np.ndarray | None) -> np.ndarray
 def covariance(influence: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Covariance of a sum of independent influence rows, or of independent clusters of them.
 
-    sum_c u_c u_c' * C / (C - 1) with u_c the sum of the rows of cluster c; (p, p). NaN for one unit.
+    sum_c u_c u_c' * C / (C - 1) with u_c the sum of the rows of cluster c; (p, p).
+    NaN where there is one unit only.
 
     Source: Liang and Zeger, "Longitudinal data analysis using generalized linear models",
     Biometrika 73, 1986.

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..core.errors import (
     CausalWarning,
+    DataError,
     ParameterError,
     WorkbenchError,
     did_you_mean,
@@ -26,7 +27,7 @@ from .judge import (
     Judge,
     as_estimator,
     check_alpha,
-    folds,
+    crossed,
     freedom,
     gate,
     held_out_effects,
@@ -219,14 +220,14 @@ def compare_estimators(
         fold_seed, judge_seed, own_seed = spawn(random_state, 3)
         named = _labelled(estimators, own_seed)
         data, _ = gate(Y, T, X, W, sample_weight, groups)
-        fold = folds(data, n_folds, fold_seed)
-        judge = Judge(n_folds=int(fold.max()) + 1, random_state=judge_seed).fit_data(data)
+        stages = crossed(data, n_folds, fold_seed)
+        judge = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(data)
         losses, seconds, failed, refusals = {}, {}, {}, []
         rest_y, rest_t = judge.residuals(data)
         for name, estimator in named.items():
             started = perf_counter()
             try:
-                effects = held_out_effects(estimator, data, fold, name)
+                effects = held_out_effects(estimator, data, stages, name)
             except WorkbenchError as error:
                 failed[name] = str(error)
                 refusals.append(error)
@@ -252,7 +253,7 @@ def compare_estimators(
         treatment=data.t_name,
         outcome=data.y_name,
         n=len(data),
-        n_folds=int(fold.max()) + 1,
+        n_folds=len(stages),
         alpha=alpha,
         warnings=tuple(notes),
     )
@@ -300,7 +301,11 @@ def _ranking(
     loss = np.column_stack([losses[n] for n in names])
     level = share @ base
     if not level > 0:
-        raise ParameterError("explains every row without error", column="constant effect")
+        raise DataError(
+            "is explained without any error by its covariates and one constant effect",
+            column=data.y_name,
+            advice="There is nothing left to compare on; is a covariate a copy of it?",
+        )
     score = 1 - share @ loss / level
     # Derivative of 1 - mean loss / mean base with respect to each row's share.
     pull = -(loss - (1 - score) * base[:, None]) * share[:, None] / level
