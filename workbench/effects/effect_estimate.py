@@ -191,7 +191,7 @@ class EffectEstimate(Result):
         """A forest plot: the overall effect and those of the subgroups, with intervals."""
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         frame = self.to_frame().reset_index()
         places = np.arange(len(frame))[::-1]
         reach = np.vstack([frame["effect"] - frame["low"], frame["high"] - frame["effect"]])

@@ -18,6 +18,7 @@ from .base import EffectEstimator, Estimate
 from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
 from .group_effects import averages_within, groups_by
+from .judge import as_estimator
 from .question import Question, outcome_level, question_data, structure_of, unit_of, warn_if_arms
 
 DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES = "AIPW", "LinearDML"
@@ -239,22 +240,10 @@ def _estimator(
     structure: dict[str, Any],
     random_state: Seed,
 ) -> EffectEstimator:
-    from .catalogue import make
-
     if estimator is None:
         data = question_data(checked, question, structure, [], [], None)
         estimator = DEFAULT_FOR_ARMS if data.arms is not None else DEFAULT_FOR_DOSES
-    if isinstance(estimator, str):
-        return make(estimator, random_state=random_state)
-    if not isinstance(estimator, EffectEstimator):
-        raise ParameterError(
-            "must be an effect estimator of workbench or its name",
-            column="estimator",
-            value=type(estimator).__name__,
-        )
-    from sklearn.base import clone
-
-    return clone(estimator)
+    return as_estimator(estimator, random_state)
 
 
 def _effects(fitted: EffectEstimator, question: Question, t0: Any, t1: Any) -> pd.DataFrame | None:

@@ -154,8 +154,8 @@ class OmittedVariableBounds(Result):
         import matplotlib.pyplot as plt
 
         ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-        right = _room(self.table["treatment"])
-        top = _room(self.table["outcome"])
+        right = float(np.clip(1.4 * self.table["treatment"].max(), 0.02, 0.95))
+        top = float(np.clip(1.4 * self.table["outcome"].max(), 0.02, 1.0))
         x, y = np.meshgrid(np.linspace(0, right, 101), np.linspace(0, top, 101))
         left = self.value - np.sign(self.value) * self.scale * np.sqrt(x * y / (1 - x))
         levels = sorted({self.value * part for part in (0.8, 0.6, 0.4, 0.2, -0.5, -1.0)})
@@ -175,19 +175,15 @@ class OmittedVariableBounds(Result):
             ax.annotate(
                 label, (row.treatment, row.outcome), (5, 4), textcoords="offset points", fontsize=8
             )
-        of = "weights of the arms" if self.arms else self.treatment.replace("$", r"\$")
-        ax.set_xlabel(f"share of what is left of {of} that it explains")
-        ax.set_ylabel(f"share of what is left of {self.outcome}".replace("$", r"\$"))
+        of = f"the weights that balance {self.treatment}" if self.arms else self.treatment
+        ax.set_xlabel(f"explains this share of what is left of {of}".replace("$", r"\$"))
+        ax.set_ylabel(f"and this share of what is left of {self.outcome}".replace("$", r"\$"))
         return ax
 
 
 def _as_strong(row: pd.Series) -> str:
     times = "" if row["times"] == 1 else f"{number(row['times'])} times "
     return f"{times}as strong as {row['column']!r}"
-
-
-def _room(values: pd.Series) -> float:
-    return float(np.clip(1.4 * values.max(), 0.02, 0.95))
 
 
 def omitted_variable_bounds(

@@ -128,7 +128,7 @@ class Overlap(Result):
         """Propensities by the arm received, or the dose received against its prediction."""
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         if self.arms is None:
             odd = self.index.isin(list(self.outside))
             for part, color in ((~odd, "#2b6cb0"), (odd, "#c05621")):
