@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..core.errors import CausalWarning
+from ..core.errors import CausalWarning, QuestionError, did_you_mean
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
+from .group_effects import groups_by
 from .overlap import Overlap
 from .refute import Refutations
 from .sensitivity import HiddenConfounding, robustness
@@ -54,6 +55,7 @@ class EffectEstimate(Result):
         refutations: What tried to overturn the number; None if not asked for.
         warnings: Conditions under which to read it with care.
         seconds: Time it took.
+        outcome_sd, two_levels: Standard deviation of the outcome; whether it is 0 or 1.
     """
 
     treatment: str
@@ -83,6 +85,8 @@ class EffectEstimate(Result):
     estimator: EffectEstimator | None
     seconds: float
     outcome_level: Any = None
+    outcome_sd: float = float("nan")
+    two_levels: bool = False
     warnings: tuple[CausalWarning, ...] = ()
 
     @property
@@ -187,7 +191,7 @@ class EffectEstimate(Result):
         """A forest plot: the overall effect and those of the subgroups, with intervals."""
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         frame = self.to_frame().reset_index()
         places = np.arange(len(frame))[::-1]
         reach = np.vstack([frame["effect"] - frame["low"], frame["high"] - frame["effect"]])
@@ -201,6 +205,94 @@ class EffectEstimate(Result):
         unit = f" ({self.unit})" if self.unit else ""
         ax.set_xlabel(f"effect of {self.treatment} {self.contrast()} on {self.outcome}{unit}")
         return ax
+
+    def plot_effects(self, ax: Axes | None = None) -> Axes:
+        """How the units' effects are spread, beside their average with its interval.
+
+        Raises:
+            QuestionError: There are no individual effects.
+        """
+        import matplotlib.pyplot as plt
+
+        effects = self._unit_effects()
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+        ax.hist(effects, bins=30, color="#2b6cb0", alpha=0.6)
+        ax.axvline(self.value, color="#1a365d", label=f"{self.target} {number(self.value)}")
+        if not np.isnan(self.low):
+            ax.axvspan(self.low, self.high, color="#1a365d", alpha=0.15, lw=0, label="its interval")
+        ax.axvline(0, color="0.5", linewidth=0.8, linestyle="--")
+        ax.set_xlabel(f"estimated {self._axis()}")
+        ax.set_ylabel("units")
+        ax.legend(fontsize=8)
+        return ax
+
+    def plot_effect_by(self, modifier: str, ax: Axes | None = None) -> Axes:
+        """Units' effects along one modifier, with its groups' averages and intervals.
+
+        Raises:
+            QuestionError: Not one of the modifiers, or there are no individual effects.
+        """
+        import matplotlib.pyplot as plt
+
+        effects = self._unit_effects()
+        if modifier not in self.effects or modifier not in set(self.subgroups["modifier"]):
+            raise QuestionError(
+                "is not a modifier of this estimate",
+                column=str(modifier),
+                advice=did_you_mean(modifier, self.modifiers),
+            )
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+        column = self.effects[modifier]
+        groups = [
+            (label, self.subgroups.iloc[place], inside)
+            for place, (label, inside) in zip(
+                np.flatnonzero(self.subgroups["modifier"] == modifier),
+                [(g, mask) for _, g, mask in groups_by(self.effects[[modifier]])],
+                strict=True,
+            )
+        ]
+        numeric = not isinstance(column.dtype, pd.CategoricalDtype)
+        if numeric:
+            ax.plot(column, effects, ".", color="0.6", ms=3, label="units")
+        for at, (_, row, inside) in enumerate(groups):
+            if numeric and not column[inside].notna().any():
+                continue  # rows without a value have no place on the axis
+            left, right = (
+                (column[inside].min(), column[inside].max()) if numeric else (at - 0.3, at + 0.3)
+            )
+            if not numeric:
+                spread = np.linspace(left, right, inside.sum())
+                ax.plot(
+                    spread, effects[inside], ".", color="0.6", ms=3, label="" if at else "units"
+                )
+            ax.fill_between(
+                [left, right], row["low"], row["high"], color="#2b6cb0", alpha=0.25, lw=0
+            )
+            ax.hlines(
+                row["effect"], left, right, color="#1a365d", label="" if at else "group average"
+            )
+        ax.axhline(0, color="0.5", linewidth=0.8, linestyle="--")
+        if not numeric:
+            labels = [label.replace("$", r"\$") for label, *_ in groups]
+            ax.set_xticks(range(len(groups)), labels)
+        ax.set_xlabel(modifier.replace("$", r"\$"))
+        ax.set_ylabel(self._axis())
+        ax.legend(fontsize=8)
+        return ax
+
+    def _unit_effects(self) -> np.ndarray:
+        if self.effects is None:
+            raise QuestionError(
+                "no individual effects were estimated",
+                column=self.treatment,
+                advice="Name modifiers.",
+            )
+        return self.effects.iloc[:, -1].to_numpy()
+
+    def _axis(self) -> str:
+        unit = f" ({self.unit})" if self.unit else ""
+        said = f"effect of {self.treatment} {self.contrast()} on {self.outcome}{unit}"
+        return said.replace("$", r"\$")
 
 
 def _value(value: Any) -> str:

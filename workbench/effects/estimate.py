@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError, QuestionError, recording, warn
-from ..core.results import number
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
@@ -18,6 +17,8 @@ from ..tables.schema import Schema
 from .base import EffectEstimator, Estimate
 from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
+from .group_effects import averages_within, groups_by
+from .judge import as_estimator
 from .question import Question, outcome_level, question_data, structure_of, unit_of, warn_if_arms
 
 DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES = "AIPW", "LinearDML"
@@ -105,6 +106,8 @@ def estimate(
         treatment=question.treatment,
         outcome=question.outcome,
         outcome_level=level,
+        outcome_sd=float(data.y.std()),
+        two_levels=bool(np.isin(data.y, (0.0, 1.0)).all()),
         value=answer["found"].value,
         se=answer["found"].se,
         low=float(low),
@@ -237,22 +240,10 @@ def _estimator(
     structure: dict[str, Any],
     random_state: Seed,
 ) -> EffectEstimator:
-    from .catalogue import make
-
     if estimator is None:
         data = question_data(checked, question, structure, [], [], None)
         estimator = DEFAULT_FOR_ARMS if data.arms is not None else DEFAULT_FOR_DOSES
-    if isinstance(estimator, str):
-        return make(estimator, random_state=random_state)
-    if not isinstance(estimator, EffectEstimator):
-        raise ParameterError(
-            "must be an effect estimator of workbench or its name",
-            column="estimator",
-            value=type(estimator).__name__,
-        )
-    from sklearn.base import clone
-
-    return clone(estimator)
+    return as_estimator(estimator, random_state)
 
 
 def _effects(fitted: EffectEstimator, question: Question, t0: Any, t1: Any) -> pd.DataFrame | None:
@@ -272,29 +263,15 @@ def _subgroups(
     target: str,
 ) -> pd.DataFrame:
     """Average effects by level or quartile of each modifier."""
-    rows = []
     known = () if fitted.x_ is None else tuple(fitted.x_.columns)
-    for name in (m for m in question.modifiers if m in known):
-        column = fitted.x_[name]
-        if not isinstance(column.dtype, pd.CategoricalDtype):
-            column = pd.qcut(column, 4, duplicates="drop")
-        places = column.cat.codes.to_numpy()
-        for place in np.unique(places):
-            inside = places == place
-            found = fitted.average_effect_within(inside, T0=t0, T1=t1, target=target)
-            low, high = found.interval(alpha)
-            cell = _cell(column.cat.categories[place]) if place >= 0 else "(missing)"
-            row = {"modifier": name, "value": cell, "n": int(inside.sum())}
-            rows.append(row | {"effect": found.value, "low": low, "high": high})
+    names = [m for m in question.modifiers if m in known]
+    parts = groups_by(fitted.x_[names]) if names else ()
+    rows = []
+    for name, cell, n, found in averages_within(fitted, parts, t0, t1, target):
+        low, high = found.interval(alpha)
+        rows.append((name, cell, n, found.value, low, high))
     columns = ["modifier", "value", "n", "effect", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _cell(level: Any) -> str:
-    """A level, or a range of numbers, as text."""
-    if isinstance(level, pd.Interval):
-        return f"{number(level.left, 4)} to {number(level.right, 4)}"
-    return str(level)
 
 
 def _refuse_choice(question: Question, estimator: Any, target: str) -> None:

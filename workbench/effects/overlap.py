@@ -128,7 +128,7 @@ class Overlap(Result):
         """Propensities by the arm received, or the dose received against its prediction."""
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         if self.arms is None:
             odd = self.index.isin(list(self.outside))
             for part, color in ((~odd, "#2b6cb0"), (odd, "#c05621")):
@@ -147,6 +147,27 @@ class Overlap(Result):
         ax.set_xlabel(f"propensity of {own}")
         ax.set_ylabel("units")
         ax.legend()
+        return ax
+
+    def plot_balance(self, ax: Axes | None = None) -> Axes:
+        """Imbalance of each covariate before and after weighting, the largest on top."""
+        import matplotlib.pyplot as plt
+
+        order = self.balance["before"].abs().sort_values(kind="stable").index[-30:]
+        shown = self.balance.loc[order].abs()
+        if ax is None:
+            size = (6.4, max(2.4, 0.28 * len(shown) + 1))
+            ax = plt.subplots(figsize=size, layout="constrained")[1]
+        places = np.arange(len(shown))
+        ax.hlines(places, shown.min(axis=1), shown.max(axis=1), color="0.8")
+        ax.plot(shown["before"], places, "o", mfc="none", color="#c05621", label="before")
+        ax.plot(shown["after"], places, "o", color="#2b6cb0", label="after weighting")
+        ax.axvline(0.1, color="0.5", linewidth=0.8, linestyle="--")
+        ax.set_yticks(places, [str(name).replace("$", r"\$") for name in shown.index])
+        ax.set_xlim(left=0)
+        what = "correlation with the dose" if self.arms is None else "standardised difference"
+        ax.set_xlabel(f"{what}, absolute (0.1 is noticeable)")
+        ax.legend(fontsize=8)
         return ax
 
 

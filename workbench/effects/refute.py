@@ -94,7 +94,7 @@ class Refutations(Result):
         """What each refuter found against what it should have found."""
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         places = np.arange(len(self.items))[::-1]
         ax.errorbar(
             [i.found for i in self.items],
@@ -105,7 +105,8 @@ class Refutations(Result):
         )
         ax.plot([i.expected for i in self.items], places, "x", label="expected")
         ax.set_yticks(places, [f"{i.name}: {i.outcome}" for i in self.items])
-        ax.set_xlabel("effect")
+        ax.set_ylim(-0.6, len(places) - 0.4)
+        ax.set_xlabel("effect (bars: twice the spread)")
         ax.legend()
         return ax
 
@@ -136,7 +137,8 @@ def refute(
 
     Placebo treatment and dummy outcome should give no effect; a random common cause and a subset
     of the rows should change nothing. ``passed``: within one standard error of what is expected;
-    ``doubtful``: within two; else ``failed``. None of them sees a hidden confounder.
+    ``doubtful``: within two; else ``failed``. None of them sees a hidden confounder; negative
+    controls may (:func:`placebo_outcome`, :func:`placebo_treatment`).
 
     Args:
         estimator: Fitted or not, or an :class:`~workbench.effects.EffectEstimate` (then contrast

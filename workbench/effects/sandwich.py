@@ -19,6 +19,7 @@ def covariance(influence: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Covariance of a sum of independent influence rows, or of independent clusters of them.
 
     sum_c u_c u_c' * C / (C - 1) with u_c the sum of the rows of cluster c; (p, p).
+    NaN where there is one unit only.
 
     Source: Liang and Zeger, "Longitudinal data analysis using generalized linear models",
     Biometrika 73, 1986.
@@ -29,6 +30,8 @@ def covariance(influence: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
         0.0
     """
     sums = cluster_sums(influence, groups)
+    if len(sums) < 2:  # one unit alone says nothing of its spread
+        return np.full((influence.shape[1], influence.shape[1]), np.nan)
     return sums.T @ sums * (len(sums) / (len(sums) - 1))
 
 
