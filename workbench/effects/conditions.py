@@ -33,6 +33,11 @@ def rows_that_weigh(data: EffectData) -> EffectData:
                 value=name,
                 advice="Drop this arm, or give its rows weight.",
             )
+    return some_rows(data, kept)
+
+
+def some_rows(data: EffectData, kept: np.ndarray) -> EffectData:
+    """The rows of a mask."""
     parts = {
         key: None if part is None else Table(part.frame[kept], part.schema, part.named)
         for key, part in (("x", data.x), ("w", data.w), ("z", data.z))
@@ -41,7 +46,7 @@ def rows_that_weigh(data: EffectData) -> EffectData:
         data,
         y=data.y[kept],
         t=data.t[kept],
-        weight=data.weight[kept],
+        weight=None if data.weight is None else data.weight[kept],
         groups=None if data.groups is None else data.groups[kept],
         index=data.index[kept],
         **parts,
