@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import QuestionError
+from ..core.errors import QuestionError, warn
 from ..core.saving import saveable
 from ..core.seeding import Seed, integer, spawn
 from ..tables.effect_data import EffectData
@@ -15,6 +15,7 @@ from .dr_learner import LinearFinal
 from .econml_adapter import EconmlAdapter
 from .nuisance import cross_fit
 from .residual_regression import ResidualRegression
+from .sandwich import least_squares
 
 _ASSUMES = (
     "an instrument that reaches the outcome only through the treatment and has no causes in common "
@@ -91,6 +92,30 @@ class _Residuals(ResidualRegression, _Instrumented):
         }
 
 
+def _tell_moved(data: EffectData, explained: float, columns: int) -> None:
+    """Refuse where instruments move nothing; warn where they move too little for each coefficient.
+
+    Args:
+        data: For names and size.
+        explained: Share of the residual treatment's variance that the instruments explain.
+        columns: Coefficients of the effect, one for each column that it may differ by.
+    """
+    if explained < 1e-9:
+        raise QuestionError(
+            "is not moved by the instruments beyond what X and W say of it",
+            column=data.t_name,
+            advice="Leave out covariates that do not matter, or use OrthoIV.",
+        )
+    if len(data) * explained / columns < 10:
+        warn(
+            "weak-instrument",
+            f"beyond X and W the instruments explain {100 * explained:.2g} % of the variance of "
+            f"{data.t_name!r}, too little for {columns} coefficients of {len(data)} rows: estimate "
+            "and interval are not to be relied on",
+            data.z.names,
+        )
+
+
 @saveable
 class OrthoIV(_Residuals):
     """Instrumented residuals on residuals: effects linear in X, with orthogonal moments.
@@ -143,6 +168,10 @@ class OrthoIV(_Residuals):
 
     def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
         rest_y, rest_t, rest_z, *_ = self.model_.residuals_
+        rest_t, rest_z = rest_t.reshape(len(data), -1), rest_z.reshape(len(data), -1)
+        fitted, _ = least_squares(rest_z, rest_t, np.ones(len(data)))
+        explained = ((rest_z @ fitted) ** 2).mean(axis=0) / (rest_t**2).mean(axis=0)
+        _tell_moved(data, float(explained.min()), 1 if x is None else 1 + x.shape[1])
         self._regress(data, x, np.ravel(rest_y), rest_t, rest_z)
 
 
@@ -182,6 +211,9 @@ class DMLIV(_Residuals):
 
     def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
         rest_y, moved, *_ = self.model_.residuals_
+        spread = treatment_columns(data).var(axis=0)
+        explained = moved.reshape(len(data), -1).var(axis=0) / spread
+        _tell_moved(data, float(explained.min()), 1 if x is None else 1 + x.shape[1])
         self._regress(data, x, np.ravel(rest_y), moved, moved)
 
     def _ate(self, x, t0, t1, weight=None):

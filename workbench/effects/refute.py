@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .effect_estimate import EffectEstimate
 
-_MOST_ROWS, _FEWEST_OF_ARM = 10_000, 100
+_MOST_ROWS, _FEWEST_OF_ARM = 5_000, 100
 REFUTERS = {
     "placebo treatment": "the treatment is shuffled between rows: the effect should vanish",
     "random common cause": "a random column is adjusted for as well: nothing should change",
@@ -146,7 +146,7 @@ def refute(
     Placebo treatment and dummy outcome should give no effect; a random common cause and a subset
     of the rows should change nothing. ``passed``: within one standard error of what is expected;
     ``doubtful``: within two; else ``failed``. None of them sees a hidden confounder. Of very many
-    rows some 10,000 are drawn (whole clusters), on which the effect is estimated and attacked.
+    rows some 5,000 are drawn (whole clusters), on which the effect is estimated and attacked.
 
     Args:
         estimator: Fitted or not, or an :class:`~workbench.effects.EffectEstimate` (then contrast
@@ -249,7 +249,7 @@ def refute_data(
 
 
 def _drawn(data: EffectData, seed: Seed) -> EffectData:
-    """At most some 10,000 rows: whole clusters, or the same share of each arm."""
+    """At most some 5,000 rows: whole clusters, or the same share of each arm."""
     if len(data) <= _MOST_ROWS:
         return data
     rng, share = generator(seed), _MOST_ROWS / len(data)
