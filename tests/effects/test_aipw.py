@@ -51,7 +51,7 @@ def coverage(law, simulations):
 @pytest.mark.slow
 @pytest.mark.parametrize("law", [linear_law, curved_law, clustered_law])
 def test_intervals_cover(law):
-    assert 0.92 <= coverage(law, 400) <= 0.97
+    assert 0.92 <= coverage(law, 500) <= 0.97
 
 
 @pytest.mark.parametrize("law", [linear_law, curved_law, clustered_law])

@@ -207,9 +207,9 @@ def test_saved_and_loaded(new, confounded, tmp_path):
     assert [w for w in other.warnings_ if w.code == "other-data"]
 
 
-def test_binary_outcome_and_treatment_of_any_coding(new, confounded):
+def test_binary_outcome_and_treatment_as_text(new, confounded):
     df = confounded(400)
-    codes = [df.t, df.t + 1, df.t.astype(bool), df.t.map({0: "no", 1: "yes"})]
+    codes = [df.t, df.t.map({0: "no", 1: "yes"})]
     tables = [df.assign(t=t) for t in codes]
     answers = [ask(new(), table, "yb", "t", x=("a",)).ate() for table in tables]
     assert answers == pytest.approx([answers[0]] * 4)

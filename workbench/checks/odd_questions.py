@@ -57,7 +57,8 @@ class EffectQuestion:
         asked = self
         if self.before is not None:
             asked = replace(asked, before=self.before.suited(adjusts_for_w, needs_instrument))
-        together = self.X is None or np.shape(self.X)[:1] == np.shape(self.W)[:1]
+        flat = np.ndim(self.X) <= 2 and np.shape(self.X)[:1] == np.shape(self.W)[:1]
+        together = self.X is None or flat
         if not adjusts_for_w and self.W is not None and together:
             at = self.at
             if at is not None and np.shape(at)[:1] == np.shape(self.W)[:1]:

@@ -14,7 +14,7 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from .base import EffectEstimator
-from .conditions import rows_of
+from .conditions import some_rows
 from .group_effects import averages_within, only_with_both_arms
 from .judge import (
     Judge,
@@ -284,7 +284,7 @@ def _judged(
     table = _groups(judge, data, predicted, place, contrast, alpha)
     average = judge.scores_.within(seen, t0, t1)
     score = (judge.scores_.score[:, t1] - judge.scores_.score[:, t0])[seen]
-    rows = rows_of(data, seen)
+    rows = some_rows(data, seen)
     share, df = shares(rows), freedom(rows)
     slope, slope_se = best_linear_predictor(score, predicted[seen], part[seen], share, rows.groups)
     slope_df = max(df - len(np.unique(part[seen])), 1.0)

@@ -33,11 +33,11 @@ def rows_that_weigh(data: EffectData) -> EffectData:
                 value=name,
                 advice="Drop this arm, or give its rows weight.",
             )
-    return rows_of(data, kept)
+    return some_rows(data, kept)
 
 
-def rows_of(data: EffectData, kept: np.ndarray) -> EffectData:
-    """Some of the rows, by mask; names and arms stay."""
+def some_rows(data: EffectData, kept: np.ndarray) -> EffectData:
+    """The rows of a mask."""
     parts = {
         key: None if part is None else Table(part.frame[kept], part.schema, part.named)
         for key, part in (("x", data.x), ("w", data.w), ("z", data.z))

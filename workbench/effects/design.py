@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import pandas as pd
 
-from ..core.errors import warn
+from ..core.errors import recording, warn
+from ..core.seeding import generator
 from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
 from ..tables.gate import Table
 from ..tables.schema import Schema
 
 _MAX_LEVELS = 50
+_ROWS_THAT_TELL = 20_000  # that tell which columns are surely no combination of others
 
 
 def covariate_table(data: EffectData) -> Table | None:
@@ -27,12 +31,25 @@ def covariate_table(data: EffectData) -> Table | None:
 
 
 def covariates(data: EffectData) -> tuple[np.ndarray, tuple[str, ...]]:
-    """All covariates, standardised, (n, p), and the names of the encoded columns."""
-    joined = covariate_table(data)
-    if joined is None:
-        return np.empty((len(data), 0)), ()
-    encoder = Encoder(max_levels=_MAX_LEVELS).fit(joined)
-    return encoder.transform(joined), encoder.columns_
+    """All covariates, standardised, (n, p), read-only, and the names of the encoded columns."""
+    if data not in _encoded:
+        joined = covariate_table(data)
+        if joined is None:
+            return np.empty((len(data), 0)), ()
+        with recording() as notes:
+            encoder = Encoder(max_levels=_MAX_LEVELS).fit(joined)
+            z = encoder.transform(joined)
+        z.flags.writeable = False
+        _encoded[data] = z, encoder.columns_, tuple(notes)
+        return z, encoder.columns_
+    z, names, notes = _encoded[data]
+    for note in notes:
+        warn(note.code, note.message, note.columns)
+    return z, names
+
+
+# A fit asks for its covariates several times; they are kept as long as the data they come from.
+_encoded: WeakKeyDictionary[EffectData, tuple] = WeakKeyDictionary()
 
 
 def content_rank(data: EffectData) -> np.ndarray:
@@ -41,7 +58,8 @@ def content_rank(data: EffectData) -> np.ndarray:
     It depends on the rows' content only, not on the order in which they come, nor on units.
     """
     z, _ = covariates(data)
-    order = np.lexsort((*z.T[::-1], data.t, data.y))
+    # Of rows that agree in outcome and treatment a fixed mixture of the covariates decides.
+    order = np.lexsort((z @ generator(0).normal(size=z.shape[1]), data.t, data.y))
     rank = np.empty(len(order), dtype=int)
     rank[order] = np.arange(len(order))
     return rank
@@ -90,18 +108,34 @@ def redundant(data: EffectData) -> list[str]:
     matrix = encoder.transform(joined)
     if not matrix.shape[1] or matrix.shape[1] >= len(matrix):
         return single
-    matrix = matrix - matrix.mean(axis=0)
+    matrix -= matrix.mean(axis=0)
     sizes = np.linalg.norm(matrix, axis=0)
     constant = sizes <= 1e-10 * np.sqrt(len(matrix))
     live = np.flatnonzero(~constant)
-    from scipy.linalg import qr
-
     if not len(live):
         return single + list(encoder.columns_)
-    _, triangle, order = qr(matrix[:, live] / sizes[live], mode="economic", pivoting=True)
-    diagonal = np.abs(np.diag(triangle))
-    bad = live[order[diagonal <= 1e-7]]
+    matrix /= np.where(constant, 1.0, sizes)
+    bad = live[_determined(matrix if len(live) == matrix.shape[1] else matrix[:, live])]
     return single + [encoder.columns_[j] for j in sorted({*np.flatnonzero(constant), *bad})]
+
+
+def _determined(matrix: np.ndarray) -> np.ndarray:
+    """Positions of columns (of norm 1) that are linear combinations of the others."""
+    from scipy.linalg import cho_factor, cho_solve, qr
+
+    some = matrix[:: max(1, len(matrix) // _ROWS_THAT_TELL)]
+    triangle, order = qr(some, mode="r", pivoting=True)
+    scale = np.sqrt(len(some) / len(matrix))
+    doubtful = order[np.abs(np.diag(triangle)) <= 1e-7 * scale]
+    if len(some) == len(matrix) or not len(doubtful):
+        return doubtful
+    # What is determined in all rows is so in some of them, but not the other way round.
+    sure = np.setdiff1d(np.arange(matrix.shape[1]), doubtful)
+    base, rest = matrix[:, sure], matrix[:, doubtful]
+    factor = cho_factor(base.T @ base)
+    for _ in range(2):  # twice, so that rounding leaves nothing that could be explained
+        rest = rest - base @ cho_solve(factor, base.T @ rest)
+    return doubtful[np.linalg.norm(rest, axis=0) <= 1e-7]
 
 
 def _dose_scale(data: EffectData) -> float:

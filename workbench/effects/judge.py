@@ -16,7 +16,7 @@ from ..tables.gate import Table, align, as_frame, as_plain, count
 from .aipw import AIPW
 from .base import EffectEstimator, quantile
 from .catalogue import make
-from .conditions import rows_of, rows_that_weigh
+from .conditions import some_rows, rows_that_weigh
 from .design import content_rank, covariate_table
 from .nuisance import fold_ids
 from .sandwich import covariance
@@ -211,7 +211,7 @@ def held_out_effects(
     effects = np.full((len(data), len(data.arms) - 1), np.nan)
     for learn, ask in tqdm(stages, desc=f"fitting {label}", delay=2, leave=False):
         with unrecorded():
-            fitted = clone(estimator).fit_data(rows_of(data, learn))
+            fitted = clone(estimator).fit_data(some_rows(data, learn))
             asked = Table(data.x.frame[ask], data.x.schema, data.x.named)
             effects[ask] = fitted.const_marginal_effect(asked)
     said = f"effects of {label or type(estimator).__name__}"

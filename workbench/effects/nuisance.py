@@ -24,6 +24,8 @@ _MOST_FOR_PRODUCTS = 12
 _MOST_FOR_SPLINES = 60
 _ONE_FOLD_DECIDES = 4000  # training rows from which the first fold picks the family for all
 _INNER_FOLDS = 4
+_ROWS_FOR_ALL_TREES = 20_000
+_ROWS_OF_CURVATURE = 10_000
 _WIDE = 300  # columns from which a Newton step is dear and fewer penalties are tried
 
 
@@ -83,6 +85,8 @@ class Basis:
                 knots.append((j, places))
         first, second = np.triu_indices(p, 1)
         pairs = np.stack([first, second]) if p <= _MOST_FOR_PRODUCTS else np.empty((2, 0), int)
+        if not knots and not pairs.size:
+            return cls((), pairs, np.zeros(p), np.ones(p))
         raw = cls(tuple(knots), pairs, np.zeros(1), np.ones(1)).transform(z)
         spread = raw.std(axis=0)
         center, scale = raw.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
@@ -217,21 +221,25 @@ def _logistic_path(x: np.ndarray, y: np.ndarray, w: np.ndarray):
     w = w / w.sum()
     design = np.hstack([np.ones((len(y), 1)), x])
     level = w @ y
+    # The gradient comes from all rows; for the curvature some of very many are enough.
+    step_over = max(1, len(y) // _ROWS_OF_CURVATURE)
+    some, close = slice(None, None, step_over), 1e-6 if step_over == 1 else 1e-4
+    share = w[some].sum()
     coef = np.zeros(design.shape[1])
     coef[0] = np.log(level / (1 - level))
     for penalty in _LOGISTIC if x.shape[1] <= _WIDE else _LOGISTIC[1:3]:
         ridge = np.full(design.shape[1], penalty)
         ridge[0] = 1e-9
-        for _ in range(12):
+        for _ in range(25):
             chance = _expit(design @ coef)
             gradient = design.T @ (w * (y - chance)) - ridge * coef
-            curvature = np.maximum(w * chance * (1 - chance), 1e-9 * w)
-            hessian = (design * curvature[:, None]).T @ design
+            curvature = np.maximum(chance * (1 - chance), 1e-9)[some] * w[some] / share
+            hessian = (design[some] * curvature[:, None]).T @ design[some]
             hessian[np.diag_indices_from(hessian)] += ridge
             step = np.linalg.solve(hessian, gradient)
             step *= min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
             coef = coef + step
-            if np.abs(step).max() < 1e-6:
+            if np.abs(step).max() < close:
                 break
         yield penalty, float(coef[0]), coef[1:].copy()
 
@@ -254,6 +262,8 @@ def _boost(z: np.ndarray, y: np.ndarray, w: np.ndarray, binary: bool, seed: int)
         "num_threads": 1,
         "verbosity": -1,
     }
+    if n > _ROWS_FOR_ALL_TREES:  # each tree sees the rows that are predicted worst, and some more
+        options |= {"data_sample_strategy": "goss", "top_rate": 0.15, "other_rate": 0.1}
     rows = lightgbm.Dataset(z, y, weight=w / w.mean(), free_raw_data=True)
     return lightgbm.train(options, rows, num_boost_round=rounds[-1]), rounds
 

@@ -23,7 +23,7 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import as_plain, count
 from .base import EffectEstimator
-from .conditions import rows_of
+from .conditions import some_rows
 from .judge import (
     Judge,
     as_estimator,
@@ -238,7 +238,7 @@ def policy_value(
         else:
             arms = policy(data.x.frame.copy()) if callable(policy) else beside["policy"]
             chosen, rule, said = _positions(arms, data), "the rule", "given by the caller"
-        data, net = rows_of(data, seen), net[seen]
+        data, net = some_rows(data, seen), net[seen]
         values, gains = valued(net, chosen, data, alpha)
         two = rank is not None and len(data.arms) == 2
     return PolicyValue(

@@ -17,7 +17,7 @@ from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
 from ..tables.gate import refuse_missing, table
 from ..tables.schema import Schema
-from .conditions import rows_of
+from .conditions import some_rows
 from .judge import Judge, check_alpha, gate, sequential, shares
 from .policy import PolicyValue, arm_costs, one_after_the_other, valued
 
@@ -229,13 +229,13 @@ def policy_tree(
         chosen = np.full(len(data), -1)
         stages = sequential(data, n_folds, fold_seed)
         for learn, ask in tqdm(stages, desc="growing trees", delay=2, leave=False):
-            part = rows_of(data, learn)
+            part = some_rows(data, learn)
             with unrecorded():
                 own = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(part)
                 others = _grown(part, own, *options)
             chosen[ask] = _decided(others, data, ask)
         seen = chosen >= 0
-        judged, chosen = rows_of(data, seen), chosen[seen]
+        judged, chosen = some_rows(data, seen), chosen[seen]
         values, gains = valued(net[seen], chosen, judged, alpha)
         same = _decided(leaves, data, seen) == chosen
     value = PolicyValue(

@@ -6,6 +6,7 @@ import contextvars
 import logging
 import warnings
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,26 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..core.errors import ParameterError, QuestionError, WorkbenchError, did_you_mean
+from ..core.errors import (
+    ParameterError,
+    QuestionError,
+    WorkbenchError,
+    did_you_mean,
+    unrecorded,
+)
 from ..core.results import Result, number
 from ..core.saving import saveable
-from ..core.seeding import Seed, foreign_generators, integer, spawn
+from ..core.seeding import Seed, foreign_generators, generator, integer, spawn
 from ..tables.effect_data import EffectData, effect_data
 from .base import EffectEstimator, Estimate
+from .conditions import some_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from .effect_estimate import EffectEstimate
 
+_MOST_ROWS, _FEWEST_OF_ARM = 5_000, 100
 REFUTERS = {
     "placebo treatment": "the treatment is shuffled between rows: the effect should vanish",
     "random common cause": "a random column is adjusted for as well: nothing should change",
@@ -138,7 +147,8 @@ def refute(
     Placebo treatment and dummy outcome should give no effect; a random common cause and a subset
     of the rows should change nothing. ``passed``: within one standard error of what is expected;
     ``doubtful``: within two; else ``failed``. None of them sees a hidden confounder; negative
-    controls may (:func:`placebo_outcome`, :func:`placebo_treatment`).
+    controls may (:func:`placebo_outcome`, :func:`placebo_treatment`). Of very many rows some
+    5,000 are drawn (whole clusters), on which the effect is estimated and attacked.
 
     Args:
         estimator: Fitted or not, or an :class:`~workbench.effects.EffectEstimate` (then contrast
@@ -219,10 +229,14 @@ def refute_data(
             )
     if not isinstance(simulations, int) or simulations < 2:
         raise ParameterError("must be an integer from 2", column="simulations", value=simulations)
-    if estimated is None:
+    drawn = _drawn(data, spawn(random_state, len(names) + 1)[-1])
+    if estimated is None or len(drawn) < len(data):
         from sklearn.base import clone
 
-        fitted = clone(estimator).fit_data(data)
+        # What is to be said of the answer's own fit has been said there.
+        with unrecorded() if estimated is not None else nullcontext():
+            fitted = clone(estimator).fit_data(drawn)
+        data = drawn
         answer = fitted.average_effect_on_treated if target == "ATT" else fitted.average_effect
         estimated = answer(T0=contrast[0], T1=contrast[1])
     # A context of its own: conditions of the refuters' fits are not conditions of the answer.
@@ -234,6 +248,29 @@ def refute_data(
         for name, seed in zip(bar, seeds, strict=True)
     ]
     return Refutations(tuple(items))
+
+
+def _drawn(data: EffectData, seed: Seed) -> EffectData:
+    """At most some 5,000 rows: whole clusters, or the same share of each arm."""
+    if len(data) <= _MOST_ROWS:
+        return data
+    rng, share = generator(seed), _MOST_ROWS / len(data)
+    if data.groups is not None:
+        kept = (rng.random(int(data.groups.max()) + 1) < share)[data.groups]
+        if any((kept & inside).sum() < _FEWEST_OF_ARM for inside in _arms(data)):
+            return data  # a few large clusters hold an arm
+    else:
+        kept = np.zeros(len(data), dtype=bool)
+        for inside in _arms(data):
+            rows = rng.permutation(np.flatnonzero(inside))
+            kept[rows[: max(_FEWEST_OF_ARM, round(share * len(rows)))]] = True
+    return some_rows(data, kept)
+
+
+def _arms(data: EffectData) -> list[np.ndarray]:
+    if data.arms is None:
+        return [np.ones(len(data), dtype=bool)]
+    return [data.t == k for k in range(len(data.arms))]
 
 
 def _attempt(

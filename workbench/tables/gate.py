@@ -251,6 +251,8 @@ def _refuse_text(column: pd.Series, name: str) -> None:
 
 def _levels(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
     name, dtype = feature.name, column.dtype
+    if _canonical(dtype, feature):
+        return column
     if isinstance(dtype, pd.CategoricalDtype):
         column, declared = column.astype(object), True
     values = column[column.notna()]
@@ -286,9 +288,23 @@ def _levels(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
     return column.astype(object).where(column.notna(), None).astype(categories)
 
 
+def _canonical(dtype: Any, feature: Feature) -> bool:
+    """Whether a column holds the known levels, all texts, in order: it has been here before."""
+    return (
+        isinstance(dtype, pd.CategoricalDtype)
+        and feature.levels is not None
+        and tuple(dtype.categories) == tuple(feature.levels)
+        and bool(dtype.ordered) == (feature.kind == "ordinal")
+        and all(type(level) is str for level in feature.levels)
+        and dtype.categories.dtype == pd.CategoricalDtype(list(feature.levels)).categories.dtype
+    )
+
+
 def _refuse_mixed(values: pd.Series, name: str) -> None:
     kinds = values.map(type)
     plain = str | bool | int | float | np.generic
+    if kinds.nunique() == 1 and issubclass(kinds.iloc[0], plain):
+        return
     odd = [i for i, kind in enumerate(kinds) if not issubclass(kind, plain)]
     if odd:
         raise DataError(
