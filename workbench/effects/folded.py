@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -54,6 +54,12 @@ class FoldedRows:
     def learning(self, k: int) -> np.ndarray:
         """Mask of the rows that model k learns from: all but fold k."""
         return self.fold != k
+
+    def arranged(self) -> FoldedRows:
+        """The same rows sorted by content, so that even rounding ignores how they arrived."""
+        sort = np.argsort(self.order, kind="stable")
+        by_row = ("z", "arm", "y", "weight", "fold", "chance", "order")
+        return replace(self, **{name: getattr(self, name)[sort] for name in by_row})
 
     def own(self, by_fold: np.ndarray) -> np.ndarray:
         """From each fold's predictions, (F, n, ...), those of the model that never saw the row."""
