@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+
 from ..core.errors import ParameterError, warn
 from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from .folded import FoldedRows
-from .network_learner import NetworkLearner, NetworkModels, Objective
+from .network_learner import NetworkLearner, NetworkModels, Objective, standardised
 from .pair_loss import PairLoss
 from .pairs import Pairing, Pairs, draw_pairs, joined
 
@@ -135,21 +136,18 @@ class PairNet(NetworkLearner):
         sort = np.argsort(rows.order, kind="stable")
         given = self._given_embedding(len(rows.y))
         rows = rows.arranged()
-        factual, drawing = spawn(seed, 2)
-        control, seeds = self._fit_widths(rows, factual)
         self.pairs_ = []
         if not self.pair_weight:
-            return control
-        found = self._draw(rows, self._psi(rows, control, given, sort), drawing)
-        net, self.history_ = self._train(
-            rows,
-            [self.phi_dim_] * rows.n_folds,
-            seeds,
-            self._pair_objective(rows, control),
-            member_data={"partner": np.stack([p.partner for p in found])},
-        )
-        models = self._models(rows, net, np.zeros(rows.n_folds))
+            return super()._fit_folds(rows, seed)
+        trial, final, drawing = spawn(seed, 3)  # the first two as for the control
+        widths = self._widths()
+        self.phi_dim_, factual = widths[0], None
+        if len(widths) > 1 or isinstance(self.psi, str) and self.psi == "factual":
+            self.phi_dim_, factual = self._try_widths(rows, widths, trial)
+        found = self._draw(rows, self._psi(rows, factual, given, sort), drawing)
         self.pairs_ = [p.renumbered(sort) for p in found]
+        partner = np.stack([p.partner for p in found])
+        models = self._fit_width(rows, final, self._pair_objective(rows), {"partner": partner})
         return replace(models, level=self._level(rows, models))
 
     def _check(self) -> None:
@@ -200,25 +198,27 @@ class PairNet(NetworkLearner):
         return psi
 
     def _psi(
-        self, rows: FoldedRows, control: NetworkModels, given: np.ndarray | None, sort: np.ndarray
+        self,
+        rows: FoldedRows,
+        factual: NetworkModels | None,
+        given: np.ndarray | None,
+        sort: np.ndarray,
     ) -> np.ndarray:
         """The embedding for each network, (F, n, d)."""
         if given is not None:
             common = given[sort]
         elif self.psi == "factual":
             return np.concatenate(
-                [control.represent(z) for z in np.array_split(rows.z, -(-len(rows.z) // _CHUNK))],
+                [factual.represent(z) for z in np.array_split(rows.z, -(-len(rows.z) // _CHUNK))],
                 axis=1,
             )
         elif self.psi == "raw":
-            common = (rows.z - control.center) / control.scale
+            common = standardised(rows.z)
         else:
             common = np.log(rows.chance[:, 1:] / rows.chance[:, :1])
         return np.broadcast_to(common, (rows.n_folds, *common.shape))
 
-    def _draw(
-        self, rows: FoldedRows, psi: np.ndarray, seed: np.random.SeedSequence
-    ) -> list[Pairs]:
+    def _draw(self, rows: FoldedRows, psi: np.ndarray, seed: np.random.SeedSequence) -> list[Pairs]:
         """Pairs of each network, drawn within its training rows and within its held-out rows."""
         found = []
         for f, own in enumerate(spawn(seed, rows.n_folds)):
@@ -252,9 +252,9 @@ class PairNet(NetworkLearner):
             )
         return found
 
-    def _pair_objective(self, rows: FoldedRows, control: NetworkModels) -> Objective:
+    def _pair_objective(self, rows: FoldedRows) -> Objective:
         return PairLoss(
-            x=(rows.z - control.center) / control.scale,
+            x=standardised(rows.z),
             y=rows.y,
             arm=rows.arm,
             binary=rows.binary,

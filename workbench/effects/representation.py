@@ -63,7 +63,6 @@ class TARNet(NetworkLearner):
     """
 
 
-
 @saveable
 class CFRNet(NetworkLearner):
     """Counterfactual regression: TARNet whose representation looks alike in all arms.
