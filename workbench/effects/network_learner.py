@@ -28,7 +28,8 @@ _WHOLE = 4000  # training rows up to which a step takes all of them
 _BATCH = 1000
 _STEPS, _MOST_STEPS_OF_BATCHES = 200, 500
 _WARM_UP = 0.3
-_TRIAL, _TRIAL_RATE = 0.3, 2.0  # length and step size of the training that chooses the width
+_TRIAL, _TRIAL_RATE = 0.2, 2.0  # length and step size of the training that chooses the width
+_CLOSE = 1.05  # held-out error, relative to the least, up to which a narrower one is preferred
 
 
 @saveable
@@ -80,8 +81,8 @@ class NetworkLearner(FoldedLearner):
 
     For every fold a network is trained on the other folds, all of them as members of one batched
     network; a member keeps the weights with the least loss on its held-out fold. Of several
-    widths of the representation a short training of all of them chooses the one with the least
-    held-out error of outcomes; no effect is looked at, since none is observed.
+    widths of the representation a short training of all of them chooses the narrowest one whose
+    held-out error of outcomes is near the least; no effect is looked at, since none is observed.
 
     A method defines ``_objective(rows) -> loss(net, batch)``, the training loss without the
     penalty of the gates; on held-out rows it is the error of the outcomes alone.
@@ -136,14 +137,22 @@ class NetworkLearner(FoldedLearner):
     def _try_widths(
         self, rows: FoldedRows, widths: Sequence[int], seed: np.random.SeedSequence
     ) -> tuple[int, NetworkModels]:
-        """The width whose networks err least on held-out rows after a short training, and these."""
+        """The narrowest width that errs little on held-out rows after a short training.
+
+        Wide ones gain from longer training in error of outcomes, seldom in error of effects.
+
+        Returns:
+            The width and its networks after the short training.
+        """
         folds = rows.n_folds
         dims = [d for d in widths for _ in range(folds)]
         net, history = self._train(
             rows, dims, member_seeds(seed, len(dims)), self._objective(rows), short=True
         )
         sizes = np.bincount(rows.fold, weights=rows.weight, minlength=folds)
-        best = int((history.best_loss.reshape(-1, folds) @ sizes).argmin())
+        losses = history.best_loss.reshape(-1, folds) @ sizes
+        close = np.flatnonzero(losses <= _CLOSE * losses.min())
+        best = min(close.tolist(), key=lambda k: widths[k])
         chosen = range(best * folds, (best + 1) * folds)
         return widths[best], self._models(rows, select(net, chosen), history)
 
