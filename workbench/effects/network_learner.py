@@ -94,7 +94,7 @@ class NetworkLearner(FoldedLearner):
     def __init__(
         self,
         hidden: Sequence[int] = (),
-        phi_dim: int | Sequence[int] = (1, 2, 4, 8),
+        phi_dim: int | Sequence[int] = (1, 2, 4),
         heads: Sequence[int] = (32, 32),
         gate_penalty: float = 0.01,
         weight_decay: float = 0.1,
@@ -103,7 +103,7 @@ class NetworkLearner(FoldedLearner):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float = 0.02,
-        patience: int | None = None,
+        patience: int | None = 40,
         device: str = "auto",
         progress: bool = True,
         random_state: Seed = 0,
