@@ -30,8 +30,8 @@ class RepresentationNet(BatchedModule):
         hidden: Widths of the hidden layers of the representation.
         phi_dim: Units of the representation, d.
         heads: Widths of the hidden layers of each head.
-        propensity: Whether a linear layer on phi predicts the arm (logits: ``net.arm(phi)``), with one
-            coefficient ``tilt`` per contrast for targeted regularisation.
+        propensity: Whether a linear layer ``arm`` on phi predicts the arm (logits), and there is
+            a coefficient ``tilt`` per contrast for targeted regularisation.
         random_state: A seed from which each member's is spawned, or a list of M seed sequences.
         dtype: ``torch.float32`` or ``torch.float64``.
 
@@ -71,9 +71,8 @@ class RepresentationNet(BatchedModule):
             if propensity
             else None
         )
-        self.tilt = (
-            nn.Parameter(torch.zeros(members, arms - 1, dtype=dtype)) if propensity else None
-        )
+        tilt = torch.zeros(members, arms - 1, dtype=dtype)
+        self.tilt = nn.Parameter(tilt) if propensity else None
         # Units of phi that a member has: narrower members train beside wider ones.
         self.register_buffer("units", torch.ones(members, phi_dim, dtype=dtype))
 

@@ -11,7 +11,7 @@ from ..core.errors import ParameterError
 
 Kernel = Literal["linear", "rbf"]
 
-_MOST_ROWS = 512  # of a batch, for kernel matrices
+_MOST_ROWS = 256  # of a batch, for kernel matrices
 
 
 def arm_distance(phi: Tensor, arm: Tensor, weight: Tensor, n_arms: int, kernel: Kernel) -> Tensor:

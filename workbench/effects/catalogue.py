@@ -27,6 +27,8 @@ class Entry:
         return getattr(import_module(self.module, __package__), self.name)
 
 
+_TINY = {"phi_dim": 2, "heads": (8,), "n_folds": 3, "epochs": 40, "progress": False}
+
 ENTRIES = (
     Entry(
         "AIPW",
@@ -118,6 +120,34 @@ ENTRIES = (
         "Syrgkanis et al. 2019 (econml)",
         "Two arms and one instrument, e.g. an offer that people take up or not.",
         {"n_folds": 2},
+    ),
+    Entry(
+        "TARNet",
+        ".representation",
+        "Shalit, Johansson and Sontag 2017",
+        "Effects that bend smoothly with few combinations of X, from some 300 rows.",
+        _TINY,
+    ),
+    Entry(
+        "CFRNet",
+        ".representation",
+        "Shalit, Johansson and Sontag 2017",
+        "As TARNet, where arms hardly overlap in columns that matter little for the outcome.",
+        _TINY,
+    ),
+    Entry(
+        "DragonNet",
+        ".representation",
+        "Shi, Blei and Veitch 2019",
+        "As TARNet, with a representation that keeps what predicts the treatment.",
+        _TINY,
+    ),
+    Entry(
+        "PairNet",
+        ".pairnet",
+        "Nagalapatti, Singhal, Ghosh and Sarawagi 2024",
+        "As TARNet, trained on differences between near units; has its own control without.",
+        _TINY,
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ _WHOLE = 4000  # training rows up to which a step takes all of them
 _BATCH = 1000
 _STEPS, _MOST_STEPS_OF_BATCHES = 200, 500
 _WARM_UP = 0.3
+_TRIAL, _TRIAL_RATE = 0.2, 2.0  # length and step size of the training that chooses the width
+_CLOSE = 1.05  # held-out error, relative to the least, up to which a narrower one is preferred
 
 
 @saveable
@@ -77,13 +79,13 @@ class NetworkModels:
 class NetworkLearner(FoldedLearner):
     """Base of :class:`TARNet`, :class:`CFRNet`, :class:`DragonNet` and :class:`PairNet`.
 
-    For every fold and every candidate width of the representation a network is trained on the
-    other folds, all of them as members of one batched network; a member keeps the weights with
-    the least factual error on its held-out fold. The width with the least held-out error over all
-    folds is kept: no effect is looked at, since none is observed.
+    For every fold a network is trained on the other folds, all of them as members of one batched
+    network; a member keeps the weights with the least loss on its held-out fold. Of several
+    widths of the representation a short training of all of them chooses the narrowest one whose
+    held-out error of outcomes is near the least; no effect is looked at, since none is observed.
 
-    A method defines ``_objective() -> loss(net, batch)``, the training loss without the penalty
-    of the gates.
+    A method defines ``_objective(rows) -> loss(net, batch)``, the training loss without the
+    penalty of the gates; on held-out rows it is the error of the outcomes alone.
     """
 
     assumes = "outcomes under each arm are functions of a common representation of X"
@@ -92,7 +94,7 @@ class NetworkLearner(FoldedLearner):
     def __init__(
         self,
         hidden: Sequence[int] = (),
-        phi_dim: int | Sequence[int] = (1, 2, 4, 8),
+        phi_dim: int | Sequence[int] = (1, 2, 4),
         heads: Sequence[int] = (32, 32),
         gate_penalty: float = 0.01,
         weight_decay: float = 0.1,
@@ -101,7 +103,7 @@ class NetworkLearner(FoldedLearner):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float = 0.02,
-        patience: int | None = None,
+        patience: int | None = 40,
         device: str = "auto",
         progress: bool = True,
         random_state: Seed = 0,
@@ -125,16 +127,34 @@ class NetworkLearner(FoldedLearner):
         return lambda net, batch: factual_loss(net(batch.x), batch, rows.binary)
 
     def _fit_folds(self, rows: FoldedRows, seed: np.random.SeedSequence) -> NetworkModels:
-        return self._fit_widths(rows.arranged(), seed)
+        rows, (trial, final) = rows.arranged(), spawn(seed, 2)
+        widths = self._widths()
+        self.phi_dim_ = widths[0]
+        if len(widths) > 1:
+            self.phi_dim_ = self._try_widths(rows, widths, trial)[0]
+        return self._fit_width(rows, final, self._objective(rows))
 
-    def _fit_widths(self, rows: FoldedRows, seed: np.random.SeedSequence) -> NetworkModels:
-        """One network per fold and width; those of the best width."""
-        found = self.fit_each_width(rows, seed)
-        sizes = np.bincount(rows.fold, weights=rows.weight, minlength=rows.n_folds)
-        losses = {width: models.history.best_loss @ sizes for width, models in found.items()}
-        self.phi_dim_ = min(losses, key=losses.__getitem__)
-        self.history_ = found[self.phi_dim_].history
-        return found[self.phi_dim_]
+    def _try_widths(
+        self, rows: FoldedRows, widths: Sequence[int], seed: np.random.SeedSequence
+    ) -> tuple[int, NetworkModels]:
+        """The narrowest width that errs little on held-out rows after a short training.
+
+        Wide ones gain from longer training in error of outcomes, seldom in error of effects.
+
+        Returns:
+            The width and its networks after the short training.
+        """
+        folds = rows.n_folds
+        dims = [d for d in widths for _ in range(folds)]
+        net, history = self._train(
+            rows, dims, member_seeds(seed, len(dims)), self._objective(rows), short=True
+        )
+        sizes = np.bincount(rows.fold, weights=rows.weight, minlength=folds)
+        losses = history.best_loss.reshape(-1, folds) @ sizes
+        close = np.flatnonzero(losses <= _CLOSE * losses.min())
+        best = min(close.tolist(), key=lambda k: widths[k])
+        chosen = range(best * folds, (best + 1) * folds)
+        return widths[best], self._models(rows, select(net, chosen), history)
 
     def fit_each_width(
         self, rows: FoldedRows, seed: np.random.SeedSequence
@@ -142,14 +162,26 @@ class NetworkLearner(FoldedLearner):
         """The networks of every width, all trained as one; rows in the order of their content."""
         widths, folds = self._widths(), rows.n_folds
         dims = [d for d in widths for _ in range(folds)]
-        seeds = member_seeds(seed, len(dims))
-        net, history = self._train(rows, dims, seeds, self._objective(rows))
-        net, found = net.double(), {}
-        for i, width in enumerate(widths):
-            own = range(i * folds, (i + 1) * folds)
-            part = (select(net, own), *_center_scale(rows.z), rows.binary, np.zeros(folds))
-            found[width] = NetworkModels(*part, _of_members(history, own))
-        return found
+        net, history = self._train(
+            rows, dims, member_seeds(seed, len(dims)), self._objective(rows)
+        )
+        return {
+            width: self._models(rows, select(net, range(i * folds, (i + 1) * folds)), history)
+            for i, width in enumerate(widths)
+        }
+
+    def _fit_width(
+        self,
+        rows: FoldedRows,
+        seed: np.random.SeedSequence,
+        objective: Objective,
+        member_data: dict[str, Any] | None = None,
+    ) -> NetworkModels:
+        """One network of the chosen width per fold."""
+        seeds = member_seeds(seed, rows.n_folds)
+        dims = [self.phi_dim_] * rows.n_folds
+        net, self.history_ = self._train(rows, dims, seeds, objective, member_data)
+        return self._models(rows, net, self.history_)
 
     def _widths(self) -> list[int]:
         widths = [self.phi_dim] if isinstance(self.phi_dim, int) else list(self.phi_dim)
@@ -168,7 +200,7 @@ class NetworkLearner(FoldedLearner):
         seeds: Sequence[np.random.SeedSequence],
         objective: Objective,
         member_data: dict[str, Any] | None = None,
-        batch_size: int | None = None,
+        short: bool = False,
     ) -> tuple[RepresentationNet, History]:
         """Networks of the given widths; member m leaves out fold m modulo the number of folds."""
         n, folds = len(rows.y), [m % rows.n_folds for m in range(len(dims))]
@@ -184,10 +216,11 @@ class NetworkLearner(FoldedLearner):
             random_state=list(start),
         )
         net.narrow(dims)
-        center, scale = _center_scale(rows.z)
         size = self._batch_size(n)
         steps = 1 if size is None else math.ceil(n / size)
         epochs = self.epochs or max(10, min(_STEPS, _MOST_STEPS_OF_BATCHES // steps))
+        if short:
+            epochs = max(1, round(_TRIAL * epochs))
         strength = self.gate_penalty
 
         def penalised(net: RepresentationNet, batch: Batch) -> Tensor:
@@ -196,14 +229,14 @@ class NetworkLearner(FoldedLearner):
         history = train(
             net,
             penalised,
-            {"x": (rows.z - center) / scale, "y": rows.y, "arm": rows.arm},
+            {"x": standardised(rows.z), "y": rows.y, "arm": rows.arm},
             member_data=member_data,
             rows=[rows.fold != f for f in folds],
             validation=[rows.fold == f for f in folds],
             weight=self._weights(rows)[folds],
             epochs=epochs,
             batch_size=size,
-            learning_rate=self.learning_rate,
+            learning_rate=self.learning_rate * (_TRIAL_RATE if short else 1),
             schedule=one_cycle,
             weight_decay=self.weight_decay,
             patience=self.patience,
@@ -233,10 +266,9 @@ class NetworkLearner(FoldedLearner):
                     weight[f, part] /= np.maximum(shares, 1e-12)[rows.arm[part]]
         return weight
 
-    def _models(self, rows: FoldedRows, net: RepresentationNet, level: np.ndarray) -> NetworkModels:
-        return NetworkModels(
-            net.double(), *_center_scale(rows.z), rows.binary, level, self.history_
-        )
+    def _models(self, rows: FoldedRows, net: RepresentationNet, history: History) -> NetworkModels:
+        level = np.zeros(rows.n_folds)
+        return NetworkModels(net.double(), *_center_scale(rows.z), rows.binary, level, history)
 
 
 def factual_loss(outcomes: Tensor, batch: Batch, binary: bool) -> Tensor:
@@ -256,17 +288,12 @@ def one_cycle(done: float) -> float:
     return 1e-4 + (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
+def standardised(z: np.ndarray) -> np.ndarray:
+    """The inputs of the networks: every column, 0/1 ones too, with mean 0 and sd 1."""
+    center, scale = _center_scale(z)
+    return (z - center) / scale
+
+
 def _center_scale(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spread = z.std(axis=0)
     return z.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
-
-
-def _of_members(history: History, members: Sequence[int]) -> History:
-    at = list(members)
-    return History(
-        training=history.training[:, at],
-        validation=history.validation[:, at],
-        best_epoch=history.best_epoch[at],
-        stopped=tuple(history.stopped[m] for m in at),
-        seconds=history.seconds,
-    )

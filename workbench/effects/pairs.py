@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..core.seeding import Seed, generator
 
 Pairing = Literal["softmax", "knn", "random"]
 
+_BY_ROW = ("distance", "candidates", "fallback")
 _CHUNK = 512  # anchors whose distances are held at once
 _MOST_CANDIDATES = 4096  # of which the partners of a chunk are sampled
 _FEW = 1000  # anchors from which temperature and pruning are set
@@ -39,6 +41,33 @@ class Pairs:
     pruned: float
     fallback: np.ndarray
     temperature: float
+
+    def renumbered(self, rows: np.ndarray) -> Self:
+        """The same pairs where row k is called ``rows[k]``, a permutation."""
+        back = np.empty_like(rows)
+        back[rows] = np.arange(len(rows))
+        partner = np.where(self.partner >= 0, rows[self.partner], -1)
+        return replace(
+            self,
+            partner=partner[back],
+            distance=self.distance[back],
+            candidates=self.candidates[back],
+            fallback=self.fallback[back],
+        )
+
+
+def joined(parts: Sequence[tuple[np.ndarray, Pairs]], n: int) -> Pairs:
+    """Pairs drawn within parts of n rows, given as (row numbers, pairs), as one.
+
+    Temperature and pruned share are those of the first part.
+    """
+    rows = np.concatenate([at for at, _ in parts])
+    partner = np.concatenate([np.where(p.partner >= 0, at[p.partner], -1) for at, p in parts])
+    back = np.empty(n, dtype=int)
+    back[rows] = np.arange(n)
+    whole = [np.concatenate([getattr(p, name) for _, p in parts])[back] for name in _BY_ROW]
+    first = parts[0][1]
+    return Pairs(partner[back], *whole[:2], first.pruned, whole[2], first.temperature)
 
 
 def draw_pairs(

@@ -1,0 +1,109 @@
+"""What benchmarks of individual effects share: replicates, the error, the paired table."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workbench.core.errors import DataError
+
+from ._runner import Record
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """Rows to learn from and rows to be judged on, with the noiseless effect of the latter."""
+
+    name: str
+    x: np.ndarray
+    t: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray
+    effect_test: np.ndarray
+
+
+Method = Callable[[Replicate], np.ndarray]  # -> effects of the test rows
+
+
+def data_folder(name: str) -> Path:
+    """A folder of the data that ``WORKBENCH_DATA`` points to."""
+    folder = Path(os.environ.get("WORKBENCH_DATA", ""), name)
+    if "WORKBENCH_DATA" not in os.environ or not folder.is_dir():
+        raise DataError(f"needs the data set {name!r}", advice="Set WORKBENCH_DATA to its parent.")
+    return folder
+
+
+def ihdp(which: Sequence[int]) -> Iterator[Replicate]:
+    """Replicates (from 0) of IHDP-100 in the official split; counterfactuals stay behind."""
+    folder = data_folder("ihdp")
+    train, test = (
+        {k: v[..., list(which)] for k, v in np.load(folder / f"ihdp_npci_1-100.{part}.npz").items()}
+        for part in ("train", "test")
+    )
+    for k, r in enumerate(which):
+        yield Replicate(
+            name=f"replicate {r + 1}",
+            x=train["x"][..., k],
+            t=train["t"][..., k].astype(int),
+            y=train["yf"][..., k],
+            x_test=test["x"][..., k],
+            effect_test=test["mu1"][..., k] - test["mu0"][..., k],
+        )
+
+
+def root_pehe(effect: np.ndarray, truth: np.ndarray) -> float:
+    """sqrt(mean (estimated effect - effect)^2)."""
+    return float(np.sqrt(np.mean((effect - truth) ** 2)))
+
+
+def errors(
+    methods: Mapping[str, Method], replicates: Sequence[Replicate]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Root PEHE of each method on each replicate, and CPU seconds per replicate."""
+    found = {name: np.empty(len(replicates)) for name in methods}
+    seconds = dict.fromkeys(methods, 0.0)
+    for k, replicate in enumerate(replicates):
+        for name, method in methods.items():
+            start = time.process_time()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                effect = method(replicate)
+            seconds[name] += (time.process_time() - start) / len(replicates)
+            found[name][k] = root_pehe(effect, replicate.effect_test)
+    return found, seconds
+
+
+def paired_records(
+    benchmark: str,
+    dataset: str,
+    found: Mapping[str, np.ndarray],
+    seconds: Mapping[str, float],
+    reference: str,
+) -> Iterator[Record]:
+    """Mean, median, and against a reference the mean difference and Wilcoxon's two-sided p."""
+    from scipy.stats import wilcoxon
+
+    for name, error in found.items():
+        n = len(error)
+
+        def record(metric: str, value: float, se: float | None = None, name=name, n=n) -> Record:
+            return Record(benchmark, dataset, name, metric, float(value), se, n, seconds[name])
+
+        def se(values: np.ndarray, n=n) -> float | None:
+            return float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+
+        yield record("root PEHE, mean", error.mean(), se(error))
+        yield record("root PEHE, median", np.median(error))
+        if name == reference:
+            continue
+        gap = error - found[reference]
+        yield record(f"mean difference to {reference}", gap.mean(), se(gap))
+        yield record(f"share where {reference} is better", (gap > 0).mean())
+        if n > 5 and gap.any():
+            yield record(f"Wilcoxon p against {reference}", wilcoxon(gap).pvalue)
