@@ -212,7 +212,7 @@ def test_binary_outcome_and_treatment_as_text(new, confounded):
     codes = [df.t, df.t.map({0: "no", 1: "yes"})]
     tables = [df.assign(t=t) for t in codes]
     answers = [ask(new(), table, "yb", "t", x=("a",)).ate() for table in tables]
-    assert answers == pytest.approx([answers[0]] * 4)
+    assert answers == pytest.approx([answers[0]] * len(answers))
     assert abs(answers[0] - 0.3) < 0.15
 
 

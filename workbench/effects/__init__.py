@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = exports(
         "XLearner": ".metalearners",
         "RLearner": ".orthogonal_learners",
         "NonParamDRLearner": ".orthogonal_learners",
+        "CausalStack": ".stack",
         "TARNet": ".representation",
         "CFRNet": ".representation",
         "DragonNet": ".representation",

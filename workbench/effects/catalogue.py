@@ -38,6 +38,13 @@ ENTRIES = (
         {"n_folds": 3},
     ),
     Entry(
+        "CausalStack",
+        ".stack",
+        "Nie and Wager 2021; Wolpert 1992",
+        "Individual effects of arms from many learners at once; the default for them.",
+        {"families": ["spline"], "n_folds": 3},
+    ),
+    Entry(
         "LinearDML",
         ".dml",
         "Chernozhukov et al. 2018 (econml)",

@@ -16,7 +16,7 @@ from ..tables.gate import Table, align, as_frame, as_plain, count
 from .aipw import AIPW
 from .base import EffectEstimator, quantile
 from .catalogue import make
-from .conditions import some_rows, rows_that_weigh
+from .conditions import rows_that_weigh, some_rows
 from .design import content_rank, covariate_table
 from .nuisance import fold_ids
 from .sandwich import covariance

@@ -162,9 +162,7 @@ class NetworkLearner(FoldedLearner):
         """The networks of every width, all trained as one; rows in the order of their content."""
         widths, folds = self._widths(), rows.n_folds
         dims = [d for d in widths for _ in range(folds)]
-        net, history = self._train(
-            rows, dims, member_seeds(seed, len(dims)), self._objective(rows)
-        )
+        net, history = self._train(rows, dims, member_seeds(seed, len(dims)), self._objective(rows))
         return {
             width: self._models(rows, select(net, range(i * folds, (i + 1) * folds)), history)
             for i, width in enumerate(widths)

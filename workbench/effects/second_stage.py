@@ -60,7 +60,10 @@ def _lasso(z: np.ndarray, y: np.ndarray, w: np.ndarray, fold: np.ndarray) -> Lin
     scale = np.where(spread > 1e-9, spread, 1.0)
     weight = None if np.allclose(w, w[0]) else w
     places = np.unique(fold, return_inverse=True)[1]
-    fit = LassoCV(cv=PredefinedSplit(places), alphas=_PENALTIES, max_iter=500, tol=1e-3)
+    # A seed, although coordinates come in turn: without one the global generator is moved.
+    fit = LassoCV(
+        cv=PredefinedSplit(places), alphas=_PENALTIES, max_iter=500, tol=1e-3, random_state=0
+    )
     fit.fit(z / scale, y, sample_weight=weight)
     return Linear(None, float(fit.intercept_), fit.coef_ / scale, False)
 

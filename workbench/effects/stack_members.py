@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FAMILIES = ("net", "trees", "spline")
 _FEW = 2000  # rows below which narrow representations are tried
+_EPOCHS = 300
 
 
 @saveable
@@ -44,12 +45,13 @@ def fit_outcomes(
 def _nets(stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence) -> list:
     from .representation import TARNet
 
-    widths = stack.widths or ((1, 2, 8) if len(rows.y) < _FEW else (8, 32))
     few = len(rows.y) < _FEW
     net = TARNet(
         hidden=(),
-        phi_dim=list(widths),
+        phi_dim=list(stack.widths or ((1, 2, 8) if few else (8, 32))),
         heads=(24, 24) if few else (32, 32),
+        epochs=_EPOCHS if few else None,
+        patience=None if few else 40,
         device=stack.device,
         progress=stack.progress,
     )
