@@ -15,7 +15,7 @@ from workbench.core.errors import (
     QuestionError,
 )
 from workbench.core.saving import load, save
-from workbench.effects import AIPW, estimate
+from workbench.effects import AIPW, CausalStack, estimate
 
 
 def question(treatment, outcome, adjustment=(), method="back-door", **more):
@@ -82,13 +82,26 @@ def test_doses_have_a_contrast_inside_the_data(confounded):
 def test_effects_by_modifier(confounded):
     df = confounded(400)
     df["y"] = df.y + df.t * (df.team == "red")
-    found = estimate(df, ["b"], treatment="t", outcome="y", modifiers=["team", "b"])
+    small = CausalStack(families=["spline"], n_folds=3)
+    asked = {"treatment": "t", "outcome": "y", "modifiers": ["team", "b"]}
+    found = estimate(df, ["b"], **asked, estimator=small)
+    assert (found.effects["low"] < found.effects["effect"]).all()
     cells = found.subgroups.set_index("value").effect
     assert cells["red"] - cells["blue"] == pytest.approx(1, abs=0.5)
     assert len(found.effects) == 400
     assert len(found.to_frame()) == 7  # all, two teams, four quartiles
     assert len(found.plot().get_yticklabels()) == 7
     assert any(w.code == "modifier" for w in found.warnings)  # team is no adjustment column
+
+
+@pytest.mark.slow
+def test_units_are_answered_by_the_stack_and_refuted_by_their_average(confounded):
+    df = confounded(300)
+    found = estimate(
+        df, ["a", "b"], treatment="t", outcome="y", modifiers=["a", "b"], refute=True, simulations=2
+    )
+    assert isinstance(found.estimator, CausalStack)
+    assert found.refutations.outcome != "failed" and abs(found.value - 1) < 0.5
 
 
 def test_the_treated(confounded):
@@ -201,7 +214,7 @@ def test_what_can_t_be_asked(confounded):
 
 def test_saved_and_loaded(confounded, tmp_path):
     df = confounded(200)
-    found = estimate(df, ["b"], treatment="t", outcome="y", modifiers=["team"])
+    found = estimate(df, ["b"], treatment="t", outcome="y", modifiers=["team"], estimator="AIPW")
     save(found, tmp_path / "e")
     back = load(tmp_path / "e")
     assert repr(back) == repr(found)

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWar
 
 def test_it_agrees_with_the_subgroups_of_an_estimate(confounded):
     df = confounded(400)
-    found = estimate(df, ["b"], treatment="t", outcome="y", modifiers=["b", "team"])
+    found = estimate(
+        df, ["b"], treatment="t", outcome="y", modifiers=["b", "team"], estimator="AIPW"
+    )
     shown = group_effects(found)
     for column in ("effect", "low", "high", "n"):
         np.testing.assert_allclose(shown.table[column], found.subgroups[column])

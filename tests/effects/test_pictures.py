@@ -14,7 +14,9 @@ def test_effects_of_units_and_along_a_modifier(confounded):
 
     df = confounded(200)
     df.loc[3, "a"] = np.nan
-    found = estimate(df, ["b"], treatment="t", outcome="y", modifiers=["team", "a"])
+    found = estimate(
+        df, ["b"], treatment="t", outcome="y", modifiers=["team", "a"], estimator="AIPW"
+    )
     axes = plt.subplots()[1]
     assert found.plot_effects(axes) is axes and "effect of t" in axes.get_xlabel()
     assert sum(p.get_height() for p in axes.patches[:30]) == 200

@@ -18,7 +18,7 @@ def bent(n: int, seed: int) -> pd.DataFrame:
 
 def test_an_effect_that_bends_is_seen_in_the_quartiles():
     df = bent(3000, 0)
-    found = estimate(df, ["x"], treatment="t", outcome="y", modifiers=["x"])
+    found = estimate(df, ["x"], treatment="t", outcome="y", modifiers=["x"], estimator="AIPW")
     cells = pd.qcut(df["x"], 4)
     truth = (df["x"] ** 2).groupby(cells, observed=True).mean().to_numpy()
     shown = found.subgroups
@@ -50,7 +50,15 @@ def test_subgroups_have_the_target_of_the_whole():
     x, sex = r.normal(size=n), r.choice(["f", "m"], n)
     t = (r.random(n) < 1 / (1 + np.exp(-1.5 * x))).astype(int)
     df = pd.DataFrame({"x": x, "sex": sex, "t": t, "y": x + t * (1 + x) + r.normal(size=n)})
-    found = estimate(df, ["x", "sex"], treatment="t", outcome="y", modifiers=["sex"], target="ATT")
+    found = estimate(
+        df,
+        ["x", "sex"],
+        treatment="t",
+        outcome="y",
+        modifiers=["sex"],
+        target="ATT",
+        estimator="AIPW",
+    )
     truth = (1 + x)[t == 1].mean()
     assert found.value == pytest.approx(truth, abs=0.15)
     assert found.subgroups["effect"].to_numpy() == pytest.approx([truth, truth], abs=0.25)

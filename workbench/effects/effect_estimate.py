@@ -47,7 +47,8 @@ class EffectEstimate(Result):
         identification: What identifies the effect, as text.
         assumption: What the estimator assumes beyond that.
         adjustment, modifiers: Columns adjusted for; columns by which the effect may differ.
-        effects: Per unit: modifiers and conditional effect; None without modifiers.
+        effects: Per unit: modifiers, conditional effect and its interval (of that unit alone);
+            None without modifiers.
         subgroups: Average effects by level or quartile of each modifier.
         overlap: Overlap, balance and effective sample size (None for front door and instrument).
         estimator: The fitted estimator, for further questions (None for front door and
@@ -287,7 +288,8 @@ class EffectEstimate(Result):
                 column=self.treatment,
                 advice="Name modifiers.",
             )
-        return self.effects.iloc[:, -1].to_numpy()
+        name = "effect (estimated)" if "effect (estimated)" in self.effects else "effect"
+        return self.effects[name].to_numpy()
 
     def _axis(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""

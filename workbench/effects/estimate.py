@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from .judge import as_estimator
 from .question import Question, outcome_level, question_data, structure_of, unit_of, warn_if_arms
 
 DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES = "AIPW", "LinearDML"
+DEFAULT_FOR_UNITS = "CausalStack"  # arms, and effects that may differ by modifiers
 
 
 def estimate(
@@ -50,8 +52,9 @@ def estimate(
         estimand: An identified :class:`~workbench.graph.identify.Estimand` (back-door, front-door
             or instrument), or the columns to adjust for, on the caller's word.
         treatment, outcome: Needed only if ``estimand`` is a list of columns.
-        estimator: Name or instance; by default AIPW for arms and LinearDML for a dose. Front-door
-            and instrument estimands have linear estimators of their own.
+        estimator: Name or instance; by default AIPW for arms (CausalStack where there are
+            modifiers) and LinearDML for a dose. Front-door and instrument estimands have linear
+            estimators of their own.
         modifiers: Columns by which the effect may differ.
         T0, T1: The contrast; by default the first two arms, or doses 0 and 1 where both lie in
             the observed range, else its quartiles.
@@ -126,7 +129,7 @@ def estimate(
         assumption=answer["assumption"],
         adjustment=tuple(sorted(question.adjustment)),
         modifiers=tuple(question.modifiers),
-        effects=answer["effects"],
+        effects=answer["effects"](alpha),
         subgroups=answer["subgroups"](alpha),
         overlap=answer["overlap"],
         refutations=answer["refutations"],
@@ -226,7 +229,7 @@ def _back_door(
         "method": repr(chosen),
         "assumption": chosen.assumes,
         "estimator": chosen,
-        "effects": _effects(chosen, question, t0, t1),
+        "effects": lambda alpha: _effects(chosen, question, t0, t1, alpha),
         "subgroups": lambda alpha: _subgroups(chosen, question, t0, t1, alpha, target),
         "overlap": chosen.overlap_,
         "refutations": refutations,
@@ -242,16 +245,24 @@ def _estimator(
 ) -> EffectEstimator:
     if estimator is None:
         data = question_data(checked, question, structure, [], [], None)
-        estimator = DEFAULT_FOR_ARMS if data.arms is not None else DEFAULT_FOR_DOSES
+        for_arms = DEFAULT_FOR_UNITS if question.modifiers else DEFAULT_FOR_ARMS
+        estimator = for_arms if data.arms is not None else DEFAULT_FOR_DOSES
     return as_estimator(estimator, random_state)
 
 
-def _effects(fitted: EffectEstimator, question: Question, t0: Any, t1: Any) -> pd.DataFrame | None:
-    """Each unit's conditional effect beside its modifiers."""
+def _effects(
+    fitted: EffectEstimator, question: Question, t0: Any, t1: Any, alpha: float
+) -> pd.DataFrame | None:
+    """Each unit's conditional effect, with its interval if there is one, beside its modifiers."""
     if not question.modifiers or fitted.x_ is None:
         return None
     name = "effect" if "effect" not in fitted.x_ else "effect (estimated)"
-    return fitted.x_.assign(**{name: fitted.effect(T0=t0, T1=t1)})
+    found = fitted.x_.assign(**{name: fitted.effect(T0=t0, T1=t1)})
+    if not {"low", "high"} & set(found):
+        with suppress(QuestionError):  # some have no intervals, or none for clusters
+            low, high = fitted.effect_interval(T0=t0, T1=t1, alpha=alpha)
+            found = found.assign(low=low, high=high)
+    return found
 
 
 def _subgroups(
@@ -323,7 +334,7 @@ def _linear(
         if door
         else "the same effect for all units, or an instrument that moves nobody the other way",
         "estimator": None,
-        "effects": None,
+        "effects": lambda alpha: None,
         "subgroups": lambda alpha: pd.DataFrame(),
         "overlap": None,
         "refutations": None,

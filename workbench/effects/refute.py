@@ -230,7 +230,8 @@ def refute_data(
     if not isinstance(simulations, int) or simulations < 2:
         raise ParameterError("must be an integer from 2", column="simulations", value=simulations)
     drawn = _drawn(data, spawn(random_state, len(names) + 1)[-1])
-    if estimated is None or len(drawn) < len(data):
+    asked, estimator = estimator, estimator.for_refuting()
+    if estimated is None or len(drawn) < len(data) or asked is not estimator:
         from sklearn.base import clone
 
         # What is to be said of the answer's own fit has been said there.

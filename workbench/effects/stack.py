@@ -14,6 +14,7 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table
+from .aipw import AIPW
 from .arm_scores import ArmScores
 from .design import covariate_table
 from .folded import FoldedLearner, chunks, folded_rows, jackknife, within_range
@@ -246,6 +247,10 @@ class CausalStack(FoldedLearner):
                 f"{gain}."
             )
         return " ".join(told)
+
+    def for_refuting(self) -> AIPW:
+        """:class:`AIPW`, whose average rests on the same scores with other outcome models."""
+        return AIPW(n_folds=self.n_folds, random_state=self.random_state)
 
     def _spread(self, x: Table, t0: int, t1: int) -> tuple[np.ndarray, np.ndarray]:
         """The effect by fold, (F, m), and the weighted sd of the candidates around it, (m,)."""
