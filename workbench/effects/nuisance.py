@@ -153,7 +153,7 @@ class Trees:
     def _from_state(cls, state: dict) -> Trees:
         import lightgbm
 
-        booster = lightgbm.Booster(params={"verbosity": -1}, model_str=state["text"])
+        booster = lightgbm.Booster(model_str=state["text"])
         return cls(booster, state["rounds"])
 
 
