@@ -49,7 +49,7 @@ def _nets(stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence) ->
     net = TARNet(
         hidden=(),
         phi_dim=list(stack.widths or ((1, 2, 8) if few else (8, 32))),
-        heads=(24, 24) if few else (32, 32),
+        heads=(24, 24),
         epochs=_EPOCHS if few else None,
         patience=None if few else 40,
         device=stack.device,
