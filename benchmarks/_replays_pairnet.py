@@ -141,8 +141,9 @@ def released_pairnet(x, t, y, x_test, seed: int = 0) -> np.ndarray:
     """Effects of the test rows by the released PairNet on the embedding of its TARNet."""
     data, rows, rng, generator = _start(x, t, y, seed)
     xs, arm, ys = data
+    first = _tarnet(*data, rows, rng, generator)
     with torch.no_grad():
-        psi = _tarnet(*data, rows, rng, generator).body(xs).double().numpy()
+        psi = first.body(xs).double().numpy()
     partners = _cache(psi, t, rng)
     net = _Net(x.shape[1], generator)
 
