@@ -125,7 +125,7 @@ def test_balance_brings_the_arms_nearer():
     def distance(balance):
         net = CFRNet(balance, kernel="linear", **SMALL).fit(y, t, X=x)
         phi = torch.from_numpy(net.models_.represent(net.encoder_.transform(x)))
-        arm = torch.from_numpy(t).expand(2, -1)
+        arm = torch.tensor(t).expand(2, -1)
         return arm_distance(phi, arm, torch.ones_like(arm).double(), 2, "linear").mean()
 
     assert distance(5.0) < 0.5 * distance(0.0)
@@ -140,7 +140,7 @@ def test_the_representation_predicts_the_treatment():
     t = (x.a + 0.5 * rng.normal(size=500) > 0).astype(int).to_numpy()
     y = (x.b + 0.5 * t + 0.3 * rng.normal(size=500)).to_numpy()
     net = DragonNet(propensity_weight=1.0, **SMALL).fit(y, t, X=x).models_
-    z = torch.from_numpy(x.to_numpy())
+    z = torch.tensor(x.to_numpy())
     with torch.no_grad():
         chance = torch.softmax(net.net.arm(net.net.represent(z)), -1)[..., 1].mean(0)
     assert np.corrcoef(chance, x.a)[0, 1] > 0.8
@@ -251,7 +251,8 @@ def test_a_large_trial_with_a_binary_outcome(factual_weight):
     rng = np.random.default_rng(0)
     x = pd.DataFrame(rng.normal(size=(20_000, 3)), columns=list("abc"))
     t = rng.integers(0, 2, 20_000)
-    y = (rng.random(20_000) < 0.4 + 0.1 * np.tanh(x.a) + 0.2 * t).astype(int)
-    net = PairNet(pair_weight=1.0, factual_weight=factual_weight, progress=False).fit(y, t, X=x)
+    y = (rng.random(20_000) < 0.4 + 0.1 * np.tanh(x.a) + 0.2 * t).to_numpy().astype(int)
+    options = {"factual_weight": factual_weight, "phi_dim": 2, "n_folds": 3, "progress": False}
+    net = PairNet(pair_weight=1.0, **options).fit(y, t, X=x)
     assert net.effect().mean() == pytest.approx(0.2, abs=0.03)
     assert net.ate() == pytest.approx(0.2, abs=0.03)

@@ -156,7 +156,7 @@ def test_weights_are_the_law_of_random_partners():
 
 
 def test_large_tables_are_drawn_in_parts():
-    psi, arm = RNG.normal(size=(9000, 2)), (np.arange(9000) % 9 > 0).astype(int)
+    psi, arm = RNG.normal(size=(4500, 2)), (np.arange(4500) % 20 > 0).astype(int)
     pairs = draw_pairs(psi, arm, 2, num_pairs=2)
     assert (arm[pairs.partner] != arm[:, None]).all()
 
