@@ -24,6 +24,13 @@ PUBLISHED = {
 }
 
 
+def stack() -> dict[str, Method]:
+    """The default for individual effects, chosen on made-up surfaces as well."""
+    from workbench.effects import CausalStack
+
+    return {"CausalStack": network(CausalStack)}
+
+
 def networks() -> dict[str, Method]:
     """PairNet with its defaults, what pairs add to it, and the other networks."""
     from workbench.effects import CFRNet, DragonNet, PairNet, TARNet
@@ -31,6 +38,7 @@ def networks() -> dict[str, Method]:
     return {
         "PairNet": network(PairNet),
         "PairNet, control without pairs": network(PairNet, pair_weight=0),
+        "PairNet, arm-balanced control": network(PairNet, pair_weight=0, arm_balance=True),
         "PairNet, random pairs": network(PairNet, pairing="random"),
         "TARNet, arms weigh alike": network(TARNet, arm_balance=True),
         "CFRNet": network(CFRNet),
@@ -48,8 +56,7 @@ def peers() -> dict[str, Method]:
     }
 
 
-# Further methods of ours join here by name; every method sees the same replicates.
-METHODS = (networks, peers)
+METHODS = (stack, networks, peers)
 
 
 def _trees():
