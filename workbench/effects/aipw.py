@@ -11,7 +11,7 @@ from ..tables.effect_data import EffectData
 from ..tables.gate import Table, count
 from .arm_scores import ArmScores
 from .base import EffectEstimator, Estimate
-from .design import content_rank, covariates, independent, modifier_encoder
+from .design import content_rank, independent, modifier_encoder, nuisance_inputs
 from .nuisance import Basis, cross_fit, fold_ids, propensities
 from .sandwich import covariance, least_squares
 
@@ -74,7 +74,7 @@ class AIPW(EffectEstimator):
         self._check_parameters()
         n = len(data)
         weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
-        z, _ = covariates(data)
+        z = nuisance_inputs(data)
         basis = Basis.fit(z)
         fits = [
             self._nuisances(data, z, basis, weight, child, repeat)

@@ -91,8 +91,9 @@ class ArmScores:
         flat = (influence * weight[:, None, None] / n).reshape(n, k * k)
         variance = (cluster_sums(flat, data.groups) ** 2).sum(axis=0)
         clusters = n if data.groups is None else len(np.unique(data.groups))
-        # An arm's mean rests on that arm's rows; a clustered one on the clusters.
-        sizes = member.sum(axis=0)
+        # An arm's mean rests on that arm's rows, or on the clusters that have some.
+        units = np.arange(n) if data.groups is None else data.groups
+        sizes = np.array([len(np.unique(units[data.t == a])) for a in range(k)])
         return cls(
             score=score,
             received=data.t,
@@ -101,9 +102,7 @@ class ArmScores:
             cov=covariance((score - mean) * weight[:, None] / n, data.groups),
             att=att,
             att_se=np.sqrt(variance * clusters / (clusters - 1)).reshape(k, k),
-            df=np.minimum(sizes, clusters) - 1
-            if data.groups is None
-            else np.full(k, clusters - 1.0),
+            df=sizes - 1.0,
             weight=None if data.weight is None else weight,
             groups=data.groups,
             t_name=data.t_name,

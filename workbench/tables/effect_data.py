@@ -21,7 +21,7 @@ from .gate import (
     table,
     warn_of_lone_values,
 )
-from .repeats import warn_of_repeats
+from .repeats import warn_of_repeats, warn_of_units_seen_again
 from .schema import Feature, Schema
 
 
@@ -147,9 +147,12 @@ def effect_data(
     if z is not None:
         _check_instruments(z)
     if groups is None:
-        warn_of_repeats(
-            pd.concat([parts[k] for k in ("Y", "T", "X", "W", "Z") if k in parts], axis=1)
+        joined, beside = (
+            pd.concat([parts[k] for k in kinds if k in parts], axis=1)
+            for kinds in (("Y", "T", "X", "W", "Z"), ("T", "X", "W"))
         )
+        if not warn_of_repeats(joined):
+            warn_of_units_seen_again(beside.iloc[:, 1:])
     return EffectData(
         y=y,
         t=t,
