@@ -11,6 +11,8 @@ from ..core.errors import QuestionError
 from ..core.saving import saveable
 from ..tables.effect_data import EffectData
 from .base import Estimate
+from .design import covariates
+from .heavy_tails import heavy_columns
 from .sandwich import cluster_sums, covariance
 
 _MOST_SCORES = 5_000_000  # of effects on the treated, kept for subgroups
@@ -146,6 +148,18 @@ class ArmScores:
         sizes = [int((self.received[inside] == a).sum()) for a in (t0, t1)]
         freedom = min(*sizes, self.freedom(t0, t1) + 1) - 1
         return Estimate(float(value), float(error), float(max(freedom, 1)))
+
+
+def within_range(outcome: np.ndarray, data: EffectData) -> np.ndarray:
+    """Outcomes (n, K) kept to what each arm has shown: beyond is extrapolation, no knowledge.
+
+    Where a covariate has heavy tails the rows far out are so few that an arm may have none of
+    them, and its own range would cut off what is known: there the range is that of all rows.
+    """
+    arms = [data.y[data.t == a] for a in range(outcome.shape[1])]
+    if heavy_columns(covariates(data)[0]):
+        arms = [data.y] * len(arms)
+    return np.clip(outcome, [y.min() for y in arms], [y.max() for y in arms])
 
 
 def _unit_mean(ratio: np.ndarray, weight: np.ndarray) -> np.ndarray:

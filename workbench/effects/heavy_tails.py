@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 _KURTOSIS = 20.0  # excess; an exponential law has 6, one row of 200 that is 8 sd out makes 17
@@ -22,21 +20,24 @@ def with_normal_scores(z: np.ndarray) -> np.ndarray:
     Returns:
         ``z`` itself where no column has an excess kurtosis above 20; otherwise (n, p + heavy).
     """
-    heavy = [j for j in range(z.shape[1]) if _is_heavy(z[:, j])]
+    heavy = heavy_columns(z)
     if not heavy:
         return z
     from scipy.special import ndtri
     from scipy.stats import rankdata
 
-    scores = ndtri((rankdata(z[:, heavy], axis=0) - 0.5) / len(z))
-    mode = os.environ.get("HT", "add")
-    if mode == "none":
-        return z
-    if mode == "replace":
-        z = z.copy()
-        z[:, heavy] = scores
-        return z
-    return np.hstack([z, scores])
+    return np.hstack([z, ndtri((rankdata(z[:, heavy], axis=0) - 0.5) / len(z))])
+
+
+def heavy_columns(z: np.ndarray) -> list[int]:
+    """Positions of the columns with an excess kurtosis above 20 and more than 20 values.
+
+    Example:
+        >>> z = np.random.default_rng(0).standard_t([30, 1.5], size=(300, 2))
+        >>> heavy_columns(z)
+        [1]
+    """
+    return [j for j in range(z.shape[1]) if _is_heavy(z[:, j])]
 
 
 def _is_heavy(column: np.ndarray) -> bool:

@@ -14,9 +14,9 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table
-from .arm_scores import ArmScores
+from .arm_scores import ArmScores, within_range
 from .design import covariate_table
-from .folded import FoldedLearner, chunks, folded_rows, jackknife, within_range
+from .folded import FoldedLearner, chunks, folded_rows, jackknife
 from .second_stage import SECOND_STAGE, fit_second_stage
 from .stack_members import FAMILIES, OutcomeMember, fit_outcomes
 from .stack_weights import factual_weights, judge, stack_weights
