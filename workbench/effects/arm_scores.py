@@ -7,7 +7,8 @@ from typing import Self
 
 import numpy as np
 
-from ..core.errors import QuestionError
+from ..core.errors import QuestionError, warn
+from ..core.results import number
 from ..core.saving import saveable
 from ..tables.effect_data import EffectData
 from .base import Estimate
@@ -119,6 +120,30 @@ class ArmScores:
         variance = self.cov[t1, t1] + self.cov[t0, t0] - 2 * self.cov[t0, t1]
         value = float(self.mean[t1] - self.mean[t0])
         return Estimate(value, float(np.sqrt(max(variance, 0))), self.freedom(t0, t1))
+
+    def compare(self, effects: np.ndarray) -> None:
+        """Warn where held-out effects of units, (n, K), don't average to the average effect.
+
+        A mean of (s_k - s_0 - effect_k) beyond four of its standard errors and a quarter of the
+        average effect is no noise: the learner shrinks, or can't express what there is.
+        """
+        n = len(self.score)
+        weight = np.ones(n) if self.weight is None else self.weight
+        rest = self.score - self.score[:, :1] - effects + effects[:, :1]
+        gap = weight @ rest / n
+        error = np.sqrt(np.diag(covariance((rest - gap) * weight[:, None] / n, self.groups)))
+        average = self.mean - self.mean[0]
+        off = np.flatnonzero(np.abs(gap) > np.maximum(4 * error, np.abs(average) / 4))
+        if len(off):
+            k = int(off[0])
+            warn(
+                "average-differs",
+                f"effects of {self.t_name!r} on single units average "
+                f"{number(average[k] - gap[k])}, the doubly robust average effect is "
+                f"{number(average[k])}: this learner shrinks or bends them; use another one, or "
+                "the average alone",
+                [self.t_name],
+            )
 
     def on_treated(self, t0: int, t1: int) -> Estimate:
         """The average effect among those who received ``t1``."""

@@ -111,6 +111,7 @@ class FoldedLearner(EffectEstimator):
         self.n_folds_ = rows.n_folds
         outcome = rows.own(self.models_.outcomes(rows.z)) * self.unit_ + self.shift_
         self.scores_ = ArmScores.of(data, rows.chance, within_range(outcome, data), _CLIP)
+        self.scores_.compare(outcome - outcome[:, :1])
 
     def _folds(self) -> int:
         if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:

@@ -188,6 +188,8 @@ class CausalStack(FoldedLearner):
             weights.append(stack_weights(own[k], loss, groups, child))
             gains.append(loss.gain(own[k]))
         self.models_ = replace(self.models_, weights=np.stack(weights))
+        mixed = np.einsum("kjn,kj->nk", own, np.stack(weights))[back] * self.unit_
+        self.scores_.compare(np.hstack([np.zeros((len(mixed), 1)), mixed]))
         names = [m.name for m in first] + (["all outcome models"] if first else [])
         index = pd.Index([*names, *SECOND_STAGE], name="candidate")
         arms = pd.Index([str(a) for a in data.arms[1:]], name=f"against {data.arms[0]}")
