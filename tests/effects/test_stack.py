@@ -215,7 +215,9 @@ def test_columns_that_only_need_adjustment():
     x, t, y = law(600)
     confounders = pd.DataFrame(x[:, 1:], columns=["b", "c"])
     wide = pd.DataFrame(np.random.default_rng(1).normal(size=(600, 30))).add_prefix("w")
-    stack = CausalStack(**LEAN).fit(y, t, X=x[:, :1], W=pd.concat([confounders, wide], axis=1))
+    stack = CausalStack(**LEAN | {"n_folds": 3}).fit(
+        y, t, X=x[:, :1], W=pd.concat([confounders, wide], axis=1)
+    )
     at = np.array([[-1.0], [0.0], [1.0]])
     assert abs(stack.effect(at) - 1 - at[:, 0]).max() < 0.5
     assert abs(stack.ate() - 1 - x[:, 0].mean()) < 0.15

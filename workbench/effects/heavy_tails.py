@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_KURTOSIS = 20.0  # excess; an exponential law has 6, one row of 200 that is 8 sd out makes 17
+_KURTOSIS = 15.0  # excess; an exponential law has 6, one row of 200 that is 8 sd out makes 17
 _FEWEST_VALUES = 20  # a rare level is no tail
 
 
@@ -18,7 +18,7 @@ def with_normal_scores(z: np.ndarray) -> np.ndarray:
         z: Standardised covariates, (n, p).
 
     Returns:
-        ``z`` itself where no column has an excess kurtosis above 20; otherwise (n, p + heavy).
+        ``z`` itself where no column has an excess kurtosis above 15; otherwise (n, p + heavy).
     """
     heavy = heavy_columns(z)
     if not heavy:
@@ -30,7 +30,7 @@ def with_normal_scores(z: np.ndarray) -> np.ndarray:
 
 
 def heavy_columns(z: np.ndarray) -> list[int]:
-    """Positions of the columns with an excess kurtosis above 20 and more than 20 values.
+    """Positions of the columns with an excess kurtosis above 15 and more than 20 values.
 
     Example:
         >>> z = np.random.default_rng(0).standard_t([30, 1.5], size=(300, 2))

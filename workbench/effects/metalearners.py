@@ -15,6 +15,7 @@ from .nuisance import Predict
 
 _UNPENALISED = 30.0
 
+
 def by_content(rows: FoldedRows) -> FoldedRows:
     """The same rows sorted by content: what depends on positions can't depend on their order."""
     at = np.argsort(rows.order)
@@ -48,7 +49,9 @@ class ArmOutcomes:
             found = np.column_stack([model(z) for model in self.models])
         else:
             codes = np.eye(self.n_arms)[:, 1:]
-            found = np.column_stack([self.models[0](with_arm(z, code, self.crossed)) for code in codes])
+            found = np.column_stack(
+                [self.models[0](with_arm(z, code, self.crossed)) for code in codes]
+            )
         return np.clip(found, 0.0, 1.0) if self.binary else found
 
 
