@@ -359,10 +359,14 @@ def _treatment(
         arms = [int(v) if float(v).is_integer() else float(v) for v in found]
     if len(arms) > max_arms:
         raise QuestionError(
-            f"has {len(arms)} different values and was declared discrete",
+            f"has {len(arms)} different values and was declared discrete"
+            if feature.is_numeric
+            else f"has {len(arms)} arms, at most {max_arms} are compared",
             column=name,
             value=arms[0],
-            advice="Use an estimator for doses, or group the values.",
+            advice="Use an estimator for doses, or group the values."
+            if feature.is_numeric
+            else "Group them, or leave out the rows of some.",
         )
     if len(arms) < 2:
         raise DataError(
