@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from workbench.core.errors import DataError, ParameterError
+from workbench.core.errors import CausalWarning, DataError, ParameterError
 from workbench.core.saving import load, save
 from workbench.core.seeding import spawn
 from workbench.effects import NonParamDRLearner, RLearner, SLearner, TLearner, XLearner
@@ -267,6 +267,21 @@ def ihdp(replicates):
         tau = test["mu1"][:, r] - test["mu0"][:, r]
         rows = (train[k][..., r] for k in ("x", "t", "yf"))
         yield *rows, test["x"][..., r], tau
+
+
+def test_a_learner_that_shrinks_is_told():
+    x, t, y = law(effect=lambda x: 2.0)
+    with pytest.warns(CausalWarning, match="average-differs.*'T0'.*this learner shrinks"):
+        found = SLearner(Ridge(alpha=3000.0)).fit(y, t, X=x)
+    assert found.effect().mean() < 1 < found.ate()
+    assert "average-differs" not in {w.code for w in TLearner("linear").fit(y, t, X=x).warnings_}
+
+
+def test_a_linear_s_learner_lets_effects_differ_and_leaves_them_their_size():
+    x, t, y = law(2000, arms=3)
+    at = np.array([[-1.0, 0, 0], [1.0, 0, 0]])
+    found = SLearner("linear").fit(y, t, X=x).const_marginal_effect(at)
+    np.testing.assert_allclose(found, [[0, 0], [2, 4]], atol=0.35)
 
 
 def error(kind, tables):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from workbench import CausalWarning
-from workbench.core.errors import DataError, QuestionError
+from workbench.core.errors import DataError, QuestionError, recording
 from workbench.tables.effect_data import arm, effect_data
 
 
@@ -115,6 +115,34 @@ def test_a_dose_declared_discrete_is_refused(parts, people):
         effect_data(parts["Y"], people["age"], discrete_treatment=True)
     with pytest.raises(QuestionError, match="'sex'.*a dose must be a number"):
         effect_data(parts["Y"], people["sex"], discrete_treatment=False)
+
+
+def test_too_many_named_arms_are_refused(parts):
+    arm = pd.Series([f"a{i % 60}" for i in range(300)])
+    rng = np.random.default_rng(0)
+    with pytest.raises(QuestionError, match="arms, at most .* Group them"):
+        effect_data(rng.normal(size=300), arm, X=rng.normal(size=(300, 1)))
+
+
+@pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning")
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("measured", True), ("rounded", False), ("counts", False), ("mostly zero", False)],
+)
+def test_units_seen_again_are_told_where_chance_does_not_explain_them(kind, told):
+    rng = np.random.default_rng(0)
+    x = {
+        "measured": rng.normal(size=(300, 2))[np.arange(600) % 300],
+        "rounded": rng.normal(size=(600, 1)).round(1),
+        "counts": rng.integers(0, 30, (600, 2)).astype(float),
+        "mostly zero": np.where(rng.random((600, 2)) < 0.8, 0, rng.lognormal(size=(600, 2))),
+    }[kind]
+    with recording() as notes:
+        effect_data(rng.normal(size=600), rng.integers(0, 2, 600), X=x)
+    assert ("repeated-units" in {w.code for w in notes}) == told
+    with recording() as notes:
+        effect_data(rng.normal(size=600), rng.integers(0, 2, 600), X=x, groups=np.arange(600) % 300)
+    assert "repeated-units" not in {w.code for w in notes}
 
 
 def test_two_level_outcomes_become_numbers(parts, people):

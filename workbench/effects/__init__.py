@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = exports(
         "DRLearner": ".dr_learner",
         "ForestDRLearner": ".forests",
         "OrthoIV": ".instrumented",
-        "DMLIV": ".instrumented",
         "LinearDRIV": ".instrumented",
         "SLearner": ".metalearners",
         "TLearner": ".metalearners",

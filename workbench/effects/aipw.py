@@ -9,9 +9,9 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table, count
-from .arm_scores import ArmScores
+from .arm_scores import ArmScores, within_range
 from .base import EffectEstimator, Estimate
-from .design import content_rank, covariates, independent, modifier_encoder
+from .design import content_rank, independent, modifier_encoder, nuisance_inputs
 from .nuisance import Basis, cross_fit, fold_ids, propensities
 from .sandwich import covariance, least_squares
 
@@ -74,7 +74,7 @@ class AIPW(EffectEstimator):
         self._check_parameters()
         n = len(data)
         weight = np.ones(n) if data.weight is None else data.weight / data.weight.mean()
-        z, _ = covariates(data)
+        z = nuisance_inputs(data)
         basis = Basis.fit(z)
         fits = [
             self._nuisances(data, z, basis, weight, child, repeat)
@@ -151,11 +151,7 @@ class AIPW(EffectEstimator):
                 **{f"outcome, arm {a!r}": f.chosen for a, f in zip(data.arms, fits, strict=True)},
             }
         outcome = np.column_stack([f.values for f in fits]) * scale + shift
-        # An outcome beyond all that its arm has shown is extrapolation of a spline, no knowledge.
-        for a in range(k):
-            seen = data.y[data.t == a]
-            outcome[:, a] = np.clip(outcome[:, a], seen.min(), seen.max())
-        return chance, outcome
+        return chance, within_range(outcome, data)
 
     def _keep_modifiers(self, data: EffectData, score: np.ndarray, weight: np.ndarray) -> None:
         """Best linear predictor of each arm's score, with its sandwich covariance."""

@@ -7,10 +7,13 @@ from typing import Self
 
 import numpy as np
 
-from ..core.errors import QuestionError
+from ..core.errors import QuestionError, warn
+from ..core.results import number
 from ..core.saving import saveable
 from ..tables.effect_data import EffectData
 from .base import Estimate
+from .design import covariates
+from .heavy_tails import heavy_columns
 from .sandwich import cluster_sums, covariance
 
 _MOST_SCORES = 5_000_000  # of effects on the treated, kept for subgroups
@@ -91,8 +94,9 @@ class ArmScores:
         flat = (influence * weight[:, None, None] / n).reshape(n, k * k)
         variance = (cluster_sums(flat, data.groups) ** 2).sum(axis=0)
         clusters = n if data.groups is None else len(np.unique(data.groups))
-        # An arm's mean rests on that arm's rows; a clustered one on the clusters.
-        sizes = member.sum(axis=0)
+        # An arm's mean rests on that arm's rows, or on the clusters that have some.
+        units = np.arange(n) if data.groups is None else data.groups
+        sizes = np.array([len(np.unique(units[data.t == a])) for a in range(k)])
         return cls(
             score=score,
             received=data.t,
@@ -101,9 +105,7 @@ class ArmScores:
             cov=covariance((score - mean) * weight[:, None] / n, data.groups),
             att=att,
             att_se=np.sqrt(variance * clusters / (clusters - 1)).reshape(k, k),
-            df=np.minimum(sizes, clusters) - 1
-            if data.groups is None
-            else np.full(k, clusters - 1.0),
+            df=sizes - 1.0,
             weight=None if data.weight is None else weight,
             groups=data.groups,
             t_name=data.t_name,
@@ -118,6 +120,30 @@ class ArmScores:
         variance = self.cov[t1, t1] + self.cov[t0, t0] - 2 * self.cov[t0, t1]
         value = float(self.mean[t1] - self.mean[t0])
         return Estimate(value, float(np.sqrt(max(variance, 0))), self.freedom(t0, t1))
+
+    def compare(self, effects: np.ndarray) -> None:
+        """Warn where held-out effects of units, (n, K), don't average to the average effect.
+
+        A mean of (s_k - s_0 - effect_k) beyond four of its standard errors and a quarter of the
+        average effect is no noise: the learner shrinks, or can't express what there is.
+        """
+        n = len(self.score)
+        weight = np.ones(n) if self.weight is None else self.weight
+        rest = self.score - self.score[:, :1] - effects + effects[:, :1]
+        gap = weight @ rest / n
+        error = np.sqrt(np.diag(covariance((rest - gap) * weight[:, None] / n, self.groups)))
+        average = self.mean - self.mean[0]
+        off = np.flatnonzero(np.abs(gap) > np.maximum(4 * error, np.abs(average) / 4))
+        if len(off):
+            k = int(off[0])
+            warn(
+                "average-differs",
+                f"effects of {self.t_name!r} on single units average "
+                f"{number(average[k] - gap[k])}, the doubly robust average effect is "
+                f"{number(average[k])}: this learner shrinks or bends them; use another one, or "
+                "the average alone",
+                [self.t_name],
+            )
 
     def on_treated(self, t0: int, t1: int) -> Estimate:
         """The average effect among those who received ``t1``."""
@@ -147,6 +173,18 @@ class ArmScores:
         sizes = [int((self.received[inside] == a).sum()) for a in (t0, t1)]
         freedom = min(*sizes, self.freedom(t0, t1) + 1) - 1
         return Estimate(float(value), float(error), float(max(freedom, 1)))
+
+
+def within_range(outcome: np.ndarray, data: EffectData) -> np.ndarray:
+    """Outcomes (n, K) kept to what each arm has shown: beyond is extrapolation, no knowledge.
+
+    Where a covariate has heavy tails the rows far out are so few that an arm may have none of
+    them, and its own range would cut off what is known: there the range is that of all rows.
+    """
+    arms = [data.y[data.t == a] for a in range(outcome.shape[1])]
+    if heavy_columns(covariates(data)[0]):
+        arms = [data.y] * len(arms)
+    return np.clip(outcome, [y.min() for y in arms], [y.max() for y in arms])
 
 
 def _unit_mean(ratio: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -115,13 +115,6 @@ ENTRIES = (
         {"n_folds": 2},
     ),
     Entry(
-        "DMLIV",
-        ".instrumented",
-        "Syrgkanis et al. 2019 (econml)",
-        "An instrument that moves the treatment in a way that bends; no intervals.",
-        {"n_folds": 2},
-    ),
-    Entry(
         "LinearDRIV",
         ".instrumented",
         "Syrgkanis et al. 2019 (econml)",

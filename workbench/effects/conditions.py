@@ -15,6 +15,7 @@ from .sandwich import covariance, least_squares
 
 _SMALL_ARM = 20
 _FEW_CLUSTERS = 20
+_FEW_CLUSTERS_OF_ARM = 8
 _WEAK_F = 10.0
 
 
@@ -79,6 +80,15 @@ def check_clusters(data: EffectData) -> None:
             "few-clusters",
             f"only {n_groups} clusters: intervals rest on {n_groups - 1} degrees of freedom",
         )
+    for k, name in enumerate(data.arms or ()):
+        own = len(np.unique(data.groups[data.t == k]))
+        if own < min(_FEW_CLUSTERS_OF_ARM, n_groups):
+            warn(
+                "few-clusters",
+                f"only {own} of {n_groups} clusters have rows with {data.t_name!r} = {name!r}: the "
+                "interval is not to be relied on",
+                [data.t_name],
+            )
 
 
 def tell_size_and_rank(data: EffectData) -> None:
@@ -95,6 +105,7 @@ def tell_size_and_rank(data: EffectData) -> None:
                 f"{data.arms[small[0]]!r}: the interval is not to be relied on",
                 [data.t_name],
             )
+    _tell_weights(data)
     if width and len(data) < 5 * width:
         warn(
             "sample-size",
@@ -110,6 +121,25 @@ def tell_size_and_rank(data: EffectData) -> None:
             "add nothing to the adjustment",
             bad,
         )
+
+
+def _tell_weights(data: EffectData) -> None:
+    """Warn where row weights leave few rows to speak: (sum w)^2 / sum w^2 of an arm."""
+    if data.weight is None:
+        return
+    for k, name in enumerate(data.arms or (None,)):
+        own = data.weight if name is None else data.weight[data.t == k]
+        own = own / own.max()
+        effective = own.sum() ** 2 / (own**2).sum()
+        if effective < min(_SMALL_ARM, len(own)) and effective < 0.5 * len(own):
+            among = f"the {count(len(own), 'row')}"
+            among += "" if data.arms is None else f" with {data.t_name!r} = {name!r}"
+            warn(
+                "weights",
+                f"a few rows have most of the weight: {among} count as {number(effective)}, and "
+                "the interval is not to be relied on",
+                ["sample_weight"],
+            )
 
 
 def tell_strength(data: EffectData, instruments: Table) -> None:

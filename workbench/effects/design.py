@@ -13,6 +13,7 @@ from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
 from ..tables.gate import Table
 from ..tables.schema import Schema
+from .heavy_tails import with_normal_scores
 
 _MAX_LEVELS = 50
 _ROWS_THAT_TELL = 20_000  # that tell which columns are surely no combination of others
@@ -46,6 +47,11 @@ def covariates(data: EffectData) -> tuple[np.ndarray, tuple[str, ...]]:
     for note in notes:
         warn(note.code, note.message, note.columns)
     return z, names
+
+
+def nuisance_inputs(data: EffectData) -> np.ndarray:
+    """:func:`covariates` as nuisance functions see them: heavy tails by rank as well, (n, q)."""
+    return with_normal_scores(covariates(data)[0])
 
 
 # A fit asks for its covariates several times; they are kept as long as the data they come from.

@@ -12,7 +12,7 @@ from ..core.seeding import spawn
 from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
 from ..tables.gate import Table
-from .arm_scores import ArmScores
+from .arm_scores import ArmScores, within_range
 from .base import EffectEstimator, Estimate
 from .design import content_rank
 from .nuisance import fold_ids
@@ -111,6 +111,7 @@ class FoldedLearner(EffectEstimator):
         self.n_folds_ = rows.n_folds
         outcome = rows.own(self.models_.outcomes(rows.z)) * self.unit_ + self.shift_
         self.scores_ = ArmScores.of(data, rows.chance, within_range(outcome, data), _CLIP)
+        self.scores_.compare(outcome - outcome[:, :1])
 
     def _folds(self) -> int:
         if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:
@@ -182,15 +183,6 @@ def folded_rows(
         order=rank,
     )
     return rows, encoder, float(shift), float(unit)
-
-
-def within_range(outcome: np.ndarray, data: EffectData) -> np.ndarray:
-    """Outcomes (n, K) kept to what each arm has shown: beyond is extrapolation, no knowledge."""
-    lows, highs = zip(
-        *((data.y[data.t == a].min(), data.y[data.t == a].max()) for a in range(outcome.shape[1])),
-        strict=True,
-    )
-    return np.clip(outcome, lows, highs)
 
 
 def jackknife(by_fold: np.ndarray) -> np.ndarray:

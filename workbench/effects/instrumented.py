@@ -176,51 +176,6 @@ class OrthoIV(_Residuals):
 
 
 @saveable
-class DMLIV(_Residuals):
-    """Residual outcomes regressed on what the instrument predicts of the treatment.
-
-        Y - E[Y | X, W] = theta(X) (E[T | X, W, Z] - E[T | X, W]) + noise
-
-    Its moments are not orthogonal to errors of the nuisances, so that there are no intervals.
-    Prefer :class:`OrthoIV`, unless the instrument moves the treatment in a way that bends.
-
-    Args:
-        n_folds: Folds of the cross-fit.
-        discrete_treatment: Whether T has arms; guessed from the data if None.
-        random_state: Seed of folds and nuisances.
-
-    References:
-        Syrgkanis et al., "Machine learning estimation of heterogeneous treatment effects with
-        instruments", NeurIPS 2019. econml (Battocchi et al., 2019).
-    """
-
-    intervals = False
-    assumes = _ASSUMES + "an effect linear in X that does not differ with what is hidden"
-
-    def __init__(
-        self, n_folds: int = 5, discrete_treatment: bool | None = None, random_state: Seed = 0
-    ):
-        self.n_folds = n_folds
-        self.discrete_treatment = discrete_treatment
-        self.random_state = random_state
-
-    def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
-        from econml.iv.dml import DMLIV as Foreign
-
-        return Foreign(**self._options(folds, seed))
-
-    def _finish(self, data: EffectData, x: np.ndarray | None, fold: np.ndarray) -> None:
-        rest_y, moved, *_ = self.model_.residuals_
-        spread = treatment_columns(data).var(axis=0)
-        explained = moved.reshape(len(data), -1).var(axis=0) / spread
-        _tell_moved(data, float(explained.min()), 1 if x is None else 1 + x.shape[1])
-        self._regress(data, x, np.ravel(rest_y), moved, moved)
-
-    def _ate(self, x, t0, t1, weight=None):
-        return super()._ate(x, t0, t1, weight)._replace(se=float("nan"))
-
-
-@saveable
 class LinearDRIV(_Instrumented, LinearFinal):
     """Doubly robust scores with one instrument, regressed on X.
 

@@ -13,6 +13,8 @@ from .base_learners import ArmChances, base_learner, fit_chances, told_once
 from .folded import FoldedLearner, FoldedRows
 from .nuisance import Predict
 
+_UNPENALISED = 30.0
+
 
 def by_content(rows: FoldedRows) -> FoldedRows:
     """The same rows sorted by content: what depends on positions can't depend on their order."""
@@ -39,6 +41,7 @@ class ArmOutcomes:
     models: tuple[Predict, ...]
     n_arms: int
     binary: bool
+    crossed: bool = False
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         """Outcomes under each arm, (m, K)."""
@@ -46,13 +49,23 @@ class ArmOutcomes:
             found = np.column_stack([model(z) for model in self.models])
         else:
             codes = np.eye(self.n_arms)[:, 1:]
-            found = np.column_stack([self.models[0](with_arm(z, code)) for code in codes])
+            found = np.column_stack(
+                [self.models[0](with_arm(z, code, self.crossed)) for code in codes]
+            )
         return np.clip(found, 0.0, 1.0) if self.binary else found
 
 
-def with_arm(z: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Covariates and arm (columns against the first arm) side by side."""
-    return np.hstack([z, np.broadcast_to(code, (len(z), code.shape[-1]))])
+def with_arm(z: np.ndarray, code: np.ndarray, crossed: bool = False) -> np.ndarray:
+    """Covariates and arm (columns against the first arm) side by side.
+
+    ``crossed`` is for linear models: with products of arm and covariates, without which everybody
+    has the same effect, and with arm columns so large that a penalty leaves them alone.
+    """
+    code = np.broadcast_to(code, (len(z), code.shape[-1]))
+    if not crossed:
+        return np.hstack([z, code])
+    products = (code[:, :, None] * z[:, None, :]).reshape(len(z), -1)
+    return np.hstack([z, _UNPENALISED * code, products])
 
 
 def fit_arms(
@@ -90,12 +103,13 @@ class SLearner(FoldedLearner):
 
         tau_k(x) = m(x, k) - m(x, 0),   m(x, t) = E[Y | X = x, T = t]
 
-    A learner that shrinks or selects may shrink the effect to 0, and a linear one makes it the
-    same for everybody: prefer :class:`TLearner` or :class:`XLearner` where effects are large or
-    arms behave differently, and :class:`AIPW` for the average effect alone.
+    A learner that shrinks or selects may shrink the effect to 0: prefer :class:`TLearner` or
+    :class:`XLearner` where effects are large or arms behave differently, and :class:`AIPW` for
+    the average effect alone.
 
     Args:
-        learner: ``"lightgbm"``, ``"linear"`` (ridge or logistic), ``"spline"``, ``"auto"`` (the
+        learner: ``"lightgbm"``, ``"linear"`` (ridge or logistic, here with products of arm and
+            covariates and no penalty on the arm itself), ``"spline"``, ``"auto"`` (the
             best of them by inner cross-validation), or a scikit-learn regressor; for an outcome
             of two values also a classifier with ``predict_proba``. It sees standardised
             covariates, and its ``random_state`` is set from this one's.
@@ -122,13 +136,14 @@ class SLearner(FoldedLearner):
 
     def _fit_folds(self, rows: FoldedRows, seed: np.random.SeedSequence) -> OutcomeModels:
         learner, rows = base_learner(self.learner), by_content(rows)
-        design = np.hstack([rows.z, np.eye(rows.n_arms)[rows.arm, 1:]])
+        crossed = isinstance(self.learner, str) and self.learner == "linear"
+        design = with_arm(rows.z, np.eye(rows.n_arms)[rows.arm, 1:], crossed)
         found = []
         with told_once("learner"):
             for k, child in enumerate(spawn(seed, rows.n_folds)):
                 at = rows.learning(k)
                 model = learner.fit(design[at], rows.y[at], rows.weight[at], child, rows.binary)
-                found.append(ArmOutcomes((model,), rows.n_arms, rows.binary))
+                found.append(ArmOutcomes((model,), rows.n_arms, rows.binary, crossed))
         return OutcomeModels(tuple(found))
 
 

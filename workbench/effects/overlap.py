@@ -16,7 +16,7 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, effect_data
 from ..tables.gate import count
 from ..tables.schema import Schema
-from .design import content_rank, covariates
+from .design import content_rank, covariates, nuisance_inputs
 from .nuisance import Basis, cross_fit, fold_ids, propensities
 
 if TYPE_CHECKING:
@@ -261,8 +261,9 @@ def _arms(data: EffectData, random_state: Seed) -> Overlap:
     weight = np.ones(n) if data.weight is None else data.weight
     rank = content_rank(data)
     fold = fold_ids(n, 5, fold_seed, groups=data.groups, strata=data.t, rank=rank)
+    seen = nuisance_inputs(data)
     score, chosen = propensities(
-        z, data.t, k, fold, weight=weight, basis=Basis.fit(z), random_state=model_seed
+        seen, data.t, k, fold, weight=weight, basis=Basis.fit(seen), random_state=model_seed
     )
     member = data.t[:, None] == np.arange(k)
     lowest = np.array([score[member[:, a], a].min() for a in range(k)])
@@ -323,7 +324,7 @@ def _dose(data: EffectData, random_state: Seed) -> Overlap:
     spread = np.sqrt(share @ (data.t - center) ** 2)
     dose = (data.t - center) / spread
     fit = cross_fit(
-        z,
+        nuisance_inputs(data),
         dose,
         fold_ids(n, 5, fold_seed, groups=data.groups, rank=content_rank(data)),
         weight=weight,

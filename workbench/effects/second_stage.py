@@ -60,6 +60,8 @@ def _lasso(z: np.ndarray, y: np.ndarray, w: np.ndarray, fold: np.ndarray) -> Lin
     scale = np.where(spread > 1e-9, spread, 1.0)
     weight = None if np.allclose(w, w[0]) else w
     places = np.unique(fold, return_inverse=True)[1]
+    if places.max() == 0:  # of two folds one is left: nothing to choose a penalty by
+        return Linear(None, float(np.average(y, weights=w)), np.zeros(z.shape[1]), False)
     # A seed, although coordinates come in turn: without one the global generator is moved.
     fit = LassoCV(
         cv=PredefinedSplit(places), alphas=_PENALTIES, max_iter=500, tol=1e-3, random_state=0

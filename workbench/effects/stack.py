@@ -15,9 +15,9 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table
 from .aipw import AIPW
-from .arm_scores import ArmScores
+from .arm_scores import ArmScores, within_range
 from .design import covariate_table
-from .folded import FoldedLearner, chunks, folded_rows, jackknife, within_range
+from .folded import FoldedLearner, chunks, folded_rows, jackknife
 from .second_stage import SECOND_STAGE, fit_second_stage
 from .stack_members import FAMILIES, OutcomeMember, fit_outcomes
 from .stack_weights import factual_weights, judge, stack_weights
@@ -189,6 +189,8 @@ class CausalStack(FoldedLearner):
             weights.append(stack_weights(own[k], loss, groups, child))
             gains.append(loss.gain(own[k]))
         self.models_ = replace(self.models_, weights=np.stack(weights))
+        mixed = np.einsum("kjn,kj->nk", own, np.stack(weights))[back] * self.unit_
+        self.scores_.compare(np.hstack([np.zeros((len(mixed), 1)), mixed]))
         names = [m.name for m in first] + (["all outcome models"] if first else [])
         index = pd.Index([*names, *SECOND_STAGE], name="candidate")
         arms = pd.Index([str(a) for a in data.arms[1:]], name=f"against {data.arms[0]}")

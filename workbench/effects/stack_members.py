@@ -81,27 +81,31 @@ def _trees(stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence) -
 def _spline(stack: CausalStack, rows: FoldedRows, seed: np.random.SeedSequence) -> list:
     """Ridge, plain or on splines, whichever predicts an arm's held-out outcomes better."""
     basis, by_arm = Basis.fit(rows.z), []
-    for arm in range(rows.n_arms):
-        found: dict[str, list[Any]] = {}
-        for f in range(rows.n_folds):
-            at = rows.learning(f) & (rows.arm == arm)
-            part = (rows.z[at], rows.y[at], rows.weight[at], rows.binary, basis, integer(seed))
-            for family in ("linear", "spline"):
-                for name, model in candidates(*part, family).items():
-                    found.setdefault(name, []).append(model)
-        whole = {name: fits for name, fits in found.items() if len(fits) >= rows.n_folds}
-        losses = {name: _held_out_error(fits, rows, arm) for name, fits in whole.items()}
-        by_arm.append(whole[min(losses, key=losses.__getitem__)])
+    for arm, child in enumerate(spawn(seed, rows.n_arms)):
+        by_fold = [_lines(rows, f, arm, basis, integer(child)) for f in range(rows.n_folds)]
+        names = [name for name in by_fold[0] if all(name in fits for fits in by_fold)]
+        losses = {name: _held_out_error([f[name] for f in by_fold], rows, arm) for name in names}
+        chosen = min(names, key=losses.__getitem__)
+        by_arm.append([fits[chosen] for fits in by_fold])
     folds = [ArmOutcomes(tuple(a[f] for a in by_arm), rows.n_arms, rows.binary)
              for f in range(rows.n_folds)]  # fmt: skip
     return [OutcomeMember("ridge", OutcomeModels(tuple(folds)))]
 
 
+def _lines(rows: FoldedRows, fold: int, arm: int, basis: Basis, seed: int) -> dict[str, Any]:
+    """What can be fitted to an arm's rows outside a fold; to all arms' where it has none there."""
+    learn = rows.learning(fold)
+    at = learn & (rows.arm == arm)
+    at = at if at.any() else learn
+    part = (rows.z[at], rows.y[at], rows.weight[at], rows.binary, basis, seed)
+    return candidates(*part, "linear") | candidates(*part, "spline")
+
+
 def _held_out_error(fits: list[Linear], rows: FoldedRows, arm: int) -> float:
     total = 0.0
-    for f in range(rows.n_folds):
+    for f, fit in enumerate(fits):
         at = (rows.fold == f) & (rows.arm == arm)
-        total += rows.weight[at] @ (rows.y[at] - fits[f](rows.z[at])) ** 2
+        total += rows.weight[at] @ (rows.y[at] - fit(rows.z[at])) ** 2
     return float(total)
 
 

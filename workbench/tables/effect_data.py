@@ -21,7 +21,7 @@ from .gate import (
     table,
     warn_of_lone_values,
 )
-from .repeats import warn_of_repeats
+from .repeats import warn_of_repeats, warn_of_units_seen_again
 from .schema import Feature, Schema
 
 
@@ -147,9 +147,12 @@ def effect_data(
     if z is not None:
         _check_instruments(z)
     if groups is None:
-        warn_of_repeats(
-            pd.concat([parts[k] for k in ("Y", "T", "X", "W", "Z") if k in parts], axis=1)
+        joined, beside = (
+            pd.concat([parts[k] for k in kinds if k in parts], axis=1)
+            for kinds in (("Y", "T", "X", "W", "Z"), ("T", "X", "W"))
         )
+        if not warn_of_repeats(joined):
+            warn_of_units_seen_again(beside.iloc[:, 1:])
     return EffectData(
         y=y,
         t=t,
@@ -356,10 +359,14 @@ def _treatment(
         arms = [int(v) if float(v).is_integer() else float(v) for v in found]
     if len(arms) > max_arms:
         raise QuestionError(
-            f"has {len(arms)} different values and was declared discrete",
+            f"has {len(arms)} different values and was declared discrete"
+            if feature.is_numeric
+            else f"has {len(arms)} arms, at most {max_arms} are compared",
             column=name,
             value=arms[0],
-            advice="Use an estimator for doses, or group the values.",
+            advice="Use an estimator for doses, or group the values."
+            if feature.is_numeric
+            else "Group them, or leave out the rows of some.",
         )
     if len(arms) < 2:
         raise DataError(

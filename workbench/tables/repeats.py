@@ -15,21 +15,42 @@ _RANKED = 5_000  # rows that tell how alike two columns are
 _ALIKE = 0.95  # rank correlation from which two columns tell rows apart no better than one
 
 
-def warn_of_repeats(frame: pd.DataFrame) -> None:
+def warn_of_repeats(frame: pd.DataFrame) -> bool:
     """Warn of rows that repeat others exactly, far more often than chance would have it: they
-    count twice as evidence."""
+    count twice as evidence. Says whether there was reason to."""
     if not any(_has_many(frame[n]) for n in frame.columns):
-        return
+        return False
     repeated = frame.duplicated().to_numpy()
-    if repeated.mean() > _REPEATED and (
+    found = repeated.mean() > _REPEATED and (
         any(_has_fractions(frame[n]) for n in frame.columns)
         or _repeats_by_chance(frame) < 0.1 * repeated.sum()
-    ):
+    )
+    if found:
         warn(
             "duplicate-rows",
             f"{count(int(repeated.sum()), 'row')} of {len(frame):,} repeat earlier rows exactly "
             f"(first at row {as_plain(frame.index[int(repeated.argmax())])!r}): counted as "
             "independent they make every interval too narrow; drop them, or name a cluster",
+        )
+    return bool(found)
+
+
+def warn_of_units_seen_again(covariates: pd.DataFrame) -> None:
+    """Warn of rows that agree in all covariates where a measured one never would by chance:
+    they look like several records of one unit."""
+    measured = [n for n in covariates.columns if _has_fractions(covariates[n])]
+    # A value on which many rows pile up (no income) is no measurement.
+    if not any(covariates[n].value_counts(normalize=True).iloc[0] < _REPEATED for n in measured):
+        return
+    repeated = covariates.duplicated().to_numpy()
+    if repeated.mean() > _REPEATED and _repeats_by_chance(covariates) < 0.1 * repeated.sum():
+        warn(
+            "repeated-units",
+            f"{count(int(repeated.sum()), 'row')} of {len(covariates):,} agree with earlier rows "
+            f"in all covariates (first at row "
+            f"{as_plain(covariates.index[int(repeated.argmax())])!r}), as several records of one "
+            "unit do: counted as independent they make every interval too narrow; pass the units "
+            "as groups",
         )
 
 
