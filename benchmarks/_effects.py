@@ -31,6 +31,11 @@ class Replicate:
 Method = Callable[[Replicate], np.ndarray]  # -> effects of the test rows
 
 
+def network(cls: type, **params) -> Method:
+    """One of our networks as a method: fitted on the rows, asked about the test rows."""
+    return lambda r: cls(progress=False, **params).fit(r.y, r.t, X=r.x).effect(r.x_test)
+
+
 def data_folder(name: str) -> Path:
     """A folder of the data that ``WORKBENCH_DATA`` points to."""
     folder = Path(os.environ.get("WORKBENCH_DATA", ""), name)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._effects import Method, Replicate, data_folder, errors, paired_records
+from ._effects import Method, Replicate, data_folder, errors, network, paired_records
 from ._runner import Record, main
 
 ABOUT = "Individual effects on 40 made-up response surfaces."
@@ -148,19 +148,16 @@ def methods() -> dict[str, Method]:
     """Our networks, and what pairs add to them."""
     from workbench.effects import CFRNet, DragonNet, PairNet, TARNet
 
-    def with_(cls, **params) -> Method:
-        return lambda r: cls(progress=False, **params).fit(r.y, r.t, X=r.x).effect(r.x_test)
-
     return {
-        "PairNet": with_(PairNet),
-        "PairNet, control without pairs": with_(PairNet, pair_weight=0),
-        "PairNet, random pairs": with_(PairNet, pairing="random"),
-        "PairNet, pairs only": with_(PairNet, pair_weight=1, factual_weight=0),
-        "TARNet, arms weigh alike": with_(TARNet, arm_balance=True),
-        "CFRNet, linear": with_(CFRNet, kernel="linear"),
-        "CFRNet, rbf": with_(CFRNet, kernel="rbf"),
-        "DragonNet": with_(DragonNet),
-        "DragonNet, targeted": with_(DragonNet, targeted_weight=0.1),
+        "PairNet": network(PairNet),
+        "PairNet, control without pairs": network(PairNet, pair_weight=0),
+        "PairNet, random pairs": network(PairNet, pairing="random"),
+        "PairNet, pairs only": network(PairNet, pair_weight=1, factual_weight=0),
+        "TARNet, arms weigh alike": network(TARNet, arm_balance=True),
+        "CFRNet, linear": network(CFRNet),
+        "CFRNet, rbf": network(CFRNet, kernel="rbf"),
+        "DragonNet": network(DragonNet),
+        "DragonNet, targeted": network(DragonNet, targeted_weight=0.1),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._effects import Method, Replicate, errors, ihdp, paired_records
+from ._effects import Method, Replicate, errors, ihdp, network, paired_records
 from ._replays_pairnet import released_pairnet, released_tarnet
 from ._runner import Record, main
 
@@ -28,16 +28,13 @@ def networks() -> dict[str, Method]:
     """PairNet with its defaults, what pairs add to it, and the other networks."""
     from workbench.effects import CFRNet, DragonNet, PairNet, TARNet
 
-    def with_(cls, **params) -> Method:
-        return lambda r: cls(progress=False, **params).fit(r.y, r.t, X=r.x).effect(r.x_test)
-
     return {
-        "PairNet": with_(PairNet),
-        "PairNet, control without pairs": with_(PairNet, pair_weight=0),
-        "PairNet, random pairs": with_(PairNet, pairing="random"),
-        "TARNet, arms weigh alike": with_(TARNet, arm_balance=True),
-        "CFRNet": with_(CFRNet),
-        "DragonNet": with_(DragonNet),
+        "PairNet": network(PairNet),
+        "PairNet, control without pairs": network(PairNet, pair_weight=0),
+        "PairNet, random pairs": network(PairNet, pairing="random"),
+        "TARNet, arms weigh alike": network(TARNet, arm_balance=True),
+        "CFRNet": network(CFRNet),
+        "DragonNet": network(DragonNet),
     }
 
 

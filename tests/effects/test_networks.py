@@ -125,7 +125,7 @@ def test_balance_brings_the_arms_nearer():
     def distance(balance):
         net = CFRNet(balance, kernel="linear", **SMALL).fit(y, t, X=x)
         phi = torch.from_numpy(net.models_.represent(net.encoder_.transform(x)))
-        arm = torch.from_numpy(t).expand(2, -1)
+        arm = torch.tensor(t).expand(2, -1)
         return arm_distance(phi, arm, torch.ones_like(arm).double(), 2, "linear").mean()
 
     assert distance(5.0) < 0.5 * distance(0.0)

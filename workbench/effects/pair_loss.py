@@ -43,6 +43,7 @@ class PairLoss:
         self.x, self.y, self.arm = torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(arm)
         self.binary, self.whole = binary, whole
         self.pair_weight, self.factual_weight = pair_weight, factual_weight
+        self.places: dict[bool, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, net: RepresentationNet, batch: Batch) -> Tensor:
         if self.whole or not batch.training:
@@ -61,11 +62,14 @@ class PairLoss:
     def _within(self, own: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predictions and outcomes of the partners, all of which are in the batch."""
         m, b = batch.rows.shape
-        place = torch.arange(b, device=own.device).expand(m, b)
-        where = torch.zeros(m, len(self.y), dtype=torch.long, device=own.device)
-        where.scatter_(1, batch.rows, place)
-        at = where.gather(1, batch.partner.clamp(min=0).flatten(1))
-        at = at + b * torch.arange(m, device=own.device)[:, None]
+        rows, at = self.places.get(batch.training, (None, None))
+        if rows is not batch.rows:  # the same until a member stops
+            place = torch.arange(b, device=own.device).expand(m, b)
+            where = torch.zeros(m, len(self.y), dtype=torch.long, device=own.device)
+            where.scatter_(1, batch.rows, place)
+            at = where.gather(1, batch.partner.clamp(min=0).flatten(1))
+            at = at + b * torch.arange(m, device=own.device)[:, None]
+            self.places[batch.training] = batch.rows, at
         # Indexing has a deterministic gradient on every device, gather does not.
         other, other_y = (v.reshape(-1)[at].view(m, b, -1) for v in (own, batch.y))
         return other, other_y

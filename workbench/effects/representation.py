@@ -53,6 +53,7 @@ class TARNet(NetworkLearner):
         bounds and algorithms", ICML 2017.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> x = rng.normal(size=(400, 3))
         >>> t = rng.integers(0, 2, 400)
@@ -73,7 +74,8 @@ class CFRNet(NetworkLearner):
 
     Args:
         balance: Weight of the distance between arms.
-        kernel: ``"linear"`` compares means, ``"rbf"`` whole distributions (median bandwidth).
+        kernel: ``"linear"`` compares means; ``"rbf"`` whole distributions (median bandwidth), at
+            three times the cost.
         hidden, phi_dim, heads, gate_penalty, weight_decay, arm_balance, n_folds, epochs,
             batch_size, learning_rate, patience, device, progress, random_state: As for
             :class:`TARNet`.
@@ -83,6 +85,7 @@ class CFRNet(NetworkLearner):
         bounds and algorithms", ICML 2017.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> x = rng.normal(size=(300, 2))
         >>> t = (x[:, 0] + rng.normal(size=300) > 0).astype(int)
@@ -95,7 +98,7 @@ class CFRNet(NetworkLearner):
     def __init__(
         self,
         balance: float = 0.1,
-        kernel: Kernel = "rbf",
+        kernel: Kernel = "linear",
         hidden: Sequence[int] = (),
         phi_dim: int | Sequence[int] = (1, 2, 4),
         heads: Sequence[int] = (32, 32),
@@ -165,6 +168,7 @@ class DragonNet(NetworkLearner):
         NeurIPS 2019.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> x = rng.normal(size=(300, 2))
         >>> t = (x[:, 0] + rng.normal(size=300) > 0).astype(int)
