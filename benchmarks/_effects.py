@@ -84,6 +84,13 @@ def ihdp(which: Sequence[int]) -> Iterator[Replicate]:
         )
 
 
+def told_by_all_rows(x: pd.DataFrame) -> Schema:
+    """Columns of two values in the whole table are binary, all others are numbers."""
+    few = x.nunique() == 2
+    kinds = {name: {"kind": "binary" if few[name] else "continuous"} for name in x}
+    return Schema.infer(x).correct(kinds)
+
+
 _ACIC = "acic2016_pairnet_settings_2_7_26_sims_1-10.npz"
 
 
@@ -96,10 +103,7 @@ def acic(which: Sequence[tuple[int, int]]) -> Iterator[Replicate]:
     folder = data_folder("acic2016")
     x = pd.get_dummies(pd.read_csv(folder / "x.csv.gz").filter(like="x_"), drop_first=True)
     x = (x - x.mean()) / x.std()
-    few = x.nunique() == 2
-    schema = Schema.infer(x).correct(
-        {name: {"kind": "binary" if few[name] else "continuous"} for name in x}
-    )
+    schema = told_by_all_rows(x)
     with np.load(folder / _ACIC) as file:
         tables = dict(file)
     for setting, simulation in which:

@@ -43,8 +43,8 @@ def giveaways(y: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[Giveaway
 
     Args:
         y: Outcome (n,), without empty cells.
-        columns: Numbers (n,), empty cells as NaN; those of 20 values or less may have a right to tell and are left
-            out, as is a column of which no value repeats.
+        columns: Numbers (n,), empty cells as NaN; those of 20 values or less may have a right to
+            tell and are left out, as is a column of which no value repeats.
 
     Example:
         >>> visits = np.repeat([0.0, 1.0, 2.0], [100, 50, 50])
