@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._effects import Method, Replicate, errors, ihdp, network, paired_records
+from ._effects import Method, Replicate, errors, ihdp, network, ours, paired_records
 from ._replays_pairnet import released_pairnet, released_tarnet
 from ._runner import Record, main
 
@@ -48,11 +48,13 @@ def networks() -> dict[str, Method]:
 
 def peers() -> dict[str, Method]:
     """LightGBM meta-learners and a causal forest, as they come."""
+    from workbench.effects import CausalForestDML
+
     return {
         "T-learner, LightGBM": _t_learner,
         "S-learner, LightGBM": _s_learner,
         "X-learner, LightGBM": _x_learner,
-        "CausalForestDML (econml)": _forest,
+        "CausalForestDML (econml)": ours(CausalForestDML()),
     }
 
 
@@ -90,12 +92,6 @@ def _x_learner(r: Replicate) -> np.ndarray:
     chance = make_pipeline(StandardScaler(), LogisticRegression()).fit(r.x, r.t)
     share = chance.predict_proba(r.x_test)[:, 1]
     return share * on_control.predict(r.x_test) + (1 - share) * on_treated.predict(r.x_test)
-
-
-def _forest(r: Replicate) -> np.ndarray:
-    from workbench.effects import CausalForestDML
-
-    return CausalForestDML().fit(r.y, r.t, X=r.x).effect(r.x_test)
 
 
 def run(quick: bool, seed: int) -> Iterator[Record]:

@@ -117,3 +117,13 @@ def test_the_public_credit_table_gives_its_label_away(real_data):
     assert "43% of the rows" in report.to_frame().query("column.isna()")["message"].iloc[0]
     repaired = pd.read_csv(real_data / "heloc" / "train_clean.csv.gz")
     assert not any(c == "leak" for _, c in codes(repaired, outcome="RiskPerformance"))
+
+
+def test_a_number_that_gives_a_number_away_is_found():
+    rng = np.random.default_rng(0)
+    visits = rng.poisson(1, 400)
+    bill = np.where(visits > 0, visits * rng.uniform(20, 60, 400), 0)
+    df = pd.DataFrame({"visits": visits + 10 * (visits > 3), "bill": bill})
+    df["visits"] = df["visits"] * np.where(df["visits"] > 0, rng.uniform(1, 2, 400), 0)
+    assert ("bill", "leak") in codes(df, outcome="visits")
+    assert ("bill", "leak") not in codes(df.assign(bill=bill[::-1]), outcome="visits")

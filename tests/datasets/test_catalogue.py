@@ -9,7 +9,7 @@ from workbench.datasets import available, load
 from workbench.datasets.catalogue import shipped
 
 
-@pytest.mark.parametrize("name", ["diabetes", "clinic"])
+@pytest.mark.parametrize("name", ["diabetes", "clinic", "health_insurance"])
 def test_every_data_set_loads_and_fits_its_description(name):
     data = load(name)
     assert set(data.schema.names) == set(data.frame.columns)

@@ -13,10 +13,12 @@ from ..core.errors import CausalWarning, DataError
 from ..core.results import Result, number
 from ..core.saving import saveable
 from ..tables.gate import table
+from ..tables.giveaways import giveaways
 from ..tables.schema import Schema
 from ..tables.sentinels import fill_ins
 from .leaks import leaks
 
+_ONLY_AFTER = "Leave it out if it is known only when the outcome is."
 _SEVERITIES = ("refused", "doubtful", "note")
 
 
@@ -153,6 +155,15 @@ def _leaks(
             message = f"single values give {outcome!r} away in {share:.0%} of the rows"
             advice = "Accuracy on these rows is worth nothing."
             yield Finding("doubtful", "leak", None, message, advice)
+        if outcome in clean and kinds[outcome].is_numeric:
+            y = clean[outcome].to_numpy(dtype=float)
+            known = ~np.isnan(y)
+            others = [n for n, f in kinds.items() if f.is_numeric and f.role is None]
+            told = {leak.column for leak in found} | {outcome}
+            columns = {n: clean[n].to_numpy(float)[known] for n in others if n not in told}
+            for giveaway in giveaways(y[known], columns):
+                message = giveaway.sentence(outcome)
+                yield Finding("doubtful", "leak", giveaway.column, message, _ONLY_AFTER)
         return
     # Without a question, a level that excludes another (one-hot columns) is no surprise; a
     # constant that fills gaps of a number is.

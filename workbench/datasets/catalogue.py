@@ -147,7 +147,18 @@ def _clinic() -> Dataset:
     )
 
 
+def _health_insurance() -> Dataset:
+    from .health_insurance import health_insurance
+
+    return health_insurance()
+
+
 _MAKERS: dict[str, tuple[Callable[[], Dataset], str, str]] = {
     "diabetes": (_diabetes, "442 patients, ten baseline measurements, progression", "442 x 11"),
     "clinic": (_clinic, "simulated drug trial with confounding and known effect", "600 x 8"),
+    "health_insurance": (
+        _health_insurance,
+        "5,912 people with health plans drawn at random, and the care they used",
+        "20190 x 19",
+    ),
 }

@@ -21,6 +21,7 @@ from .gate import (
     table,
     warn_of_lone_values,
 )
+from .giveaways import warn_of_giveaways
 from .repeats import warn_of_repeats, warn_of_units_seen_again
 from .schema import Feature, Schema
 
@@ -146,6 +147,7 @@ def effect_data(
     _refuse_copies(parts["T"][t_name], parts["Y"][y_name], {"X": x, "W": w, "Z": z})
     if z is not None:
         _check_instruments(z)
+    warn_of_giveaways(y, y_name, (x, w))
     if groups is None:
         joined, beside = (
             pd.concat([parts[k] for k in kinds if k in parts], axis=1)
