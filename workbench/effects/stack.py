@@ -20,7 +20,7 @@ from .design import covariate_table
 from .folded import FoldedLearner, chunks, folded_rows, jackknife
 from .second_stage import SECOND_STAGE, fit_second_stage
 from .stack_members import FAMILIES, OutcomeMember, fit_outcomes
-from .stack_weights import factual_weights, judge, stack_weights
+from .stack_weights import evidence, factual_weights, judge, stack_weights
 
 _CLIP = 0.02
 _TRUST = 0.25  # share of the members' disagreement (variance) that counts as uncertainty
@@ -38,6 +38,8 @@ class StackModels:
         second: For each arm but the first, each second stage and each fold a function of z.
         weights: Weights of all candidates for each arm but the first, (K - 1, J): the outcome
             models, their factual stack, the second stages.
+        mixed: The weights before what is not shown to differ from a constant effect was drawn
+            towards it, (K - 1, J): intervals rest on these.
         n_folds: F.
     """
 
@@ -45,6 +47,7 @@ class StackModels:
     shares: np.ndarray
     second: tuple[tuple[tuple[Any, ...], ...], ...]
     weights: np.ndarray
+    mixed: np.ndarray
     n_folds: int
 
     def outcomes(self, z: np.ndarray) -> np.ndarray:
@@ -68,12 +71,13 @@ class StackModels:
 
     def effects(self, z: np.ndarray) -> np.ndarray:
         """Effect of each arm against the first, (F, m, K)."""
-        return self.combined(self.candidates(z))
+        return combined(self.candidates(z), self.weights)
 
-    def combined(self, candidates: np.ndarray) -> np.ndarray:
-        """Weighted candidates with a column of zeros for the first arm, (F, m, K)."""
-        mixed = np.einsum("kjfm,kj->fmk", candidates, self.weights)
-        return np.concatenate([np.zeros_like(mixed[..., :1]), mixed], axis=-1)
+
+def combined(candidates: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted candidates with a column of zeros for the first arm, (F, m, K)."""
+    mixed = np.einsum("kjfm,kj->fmk", candidates, weights)
+    return np.concatenate([np.zeros_like(mixed[..., :1]), mixed], axis=-1)
 
 
 @saveable
@@ -90,11 +94,12 @@ class CausalStack(FoldedLearner):
 
     with v from the held-out R-loss and the squared distance to the held-out scores, averaged over
     bootstraps of the rows (half simplex least squares, half how often a candidate is the single
-    best). ``weights_`` shows v, :meth:`explain` says it in words.
+    best), and drawn towards the constant where the held-out rows don't prefer the mix to it by two
+    standard errors. ``weights_`` shows v, :meth:`explain` says it in words.
 
     Averages over the fitted rows use the scores. The interval of an individual effect adds a
-    quarter of the candidates' (weighted) variance to the delete-a-group jackknife: the jackknife
-    knows nothing of what no candidate can express.
+    quarter of the candidates' (weighted) variance to the delete-a-group jackknife, which knows
+    nothing of what no candidate can express; drawing towards the constant makes it no narrower.
 
     With columns W that only need adjustment, effects as functions of X come from the second stage
     alone. Prefer :class:`AIPW` where one average is all you need, a single network or
@@ -180,21 +185,24 @@ class CausalStack(FoldedLearner):
         first = () if data.w is not None else tuple(members)
         blank = np.zeros((rows.n_arms - 1, 0))
         self.n_folds_ = rows.n_folds
-        self.models_ = StackModels(first, shares, second, blank, rows.n_folds)
+        self.models_ = StackModels(first, shares, second, blank, blank, rows.n_folds)
         candidates = self.models_.candidates(modifiers)
         own = candidates[..., rows.fold, np.arange(len(rows.y))]  # (K - 1, J, n)
-        weights, gains = [], []
+        weights, drawn, gains = [], [], []
+        constant = len(own[0]) - len(SECOND_STAGE) + SECOND_STAGE.index("constant")
         for k, child in enumerate(spawn(weight_seed, rows.n_arms - 1)):
             loss = judge(rows, k + 1, target[:, k], outcome, _CLIP)
             weights.append(stack_weights(own[k], loss, groups, child))
+            shown = evidence(weights[k] @ own[k], own[k][constant], loss, groups)
+            drawn.append(shown * weights[k] + (1 - shown) * np.eye(len(own[k]))[constant])
             gains.append(loss.gain(own[k]))
-        self.models_ = replace(self.models_, weights=np.stack(weights))
+        self.models_ = replace(self.models_, weights=np.stack(drawn), mixed=np.stack(weights))
         mixed = np.einsum("kjn,kj->nk", own, np.stack(weights))[back] * self.unit_
         self.scores_.compare(np.hstack([np.zeros((len(mixed), 1)), mixed]))
         names = [m.name for m in first] + (["all outcome models"] if first else [])
         index = pd.Index([*names, *SECOND_STAGE], name="candidate")
         arms = pd.Index([str(a) for a in data.arms[1:]], name=f"against {data.arms[0]}")
-        self.weights_ = pd.DataFrame(np.transpose(weights), index, arms)
+        self.weights_ = pd.DataFrame(np.transpose(drawn), index, arms)
         self.gain_ = pd.DataFrame(np.transpose(gains), index, arms)
 
     def _check_families(self) -> None:
@@ -259,11 +267,11 @@ class CausalStack(FoldedLearner):
         by_fold, spread = [], []
         for part in chunks(self._encoded(x)):
             found = self.models_.candidates(part)
-            mixed = self.models_.combined(found)
+            mixed = combined(found, self.models_.mixed)
             by_fold.append(mixed[..., t1] - mixed[..., t0])
             each = np.concatenate([np.zeros_like(found[:1]), found]).mean(axis=2)  # (K, J, m)
-            away = each - mixed.mean(axis=0).T[:, None]
-            weights = np.vstack([np.zeros_like(self.models_.weights[:1]), self.models_.weights])
+            away = each - combined(found, self.models_.weights).mean(axis=0).T[:, None]
+            weights = np.vstack([np.zeros_like(self.models_.mixed[:1]), self.models_.mixed])
             variance = np.einsum("kjm,kj->km", away**2, weights)
             spread.append(np.sqrt(variance[t0] + variance[t1]))
         return np.concatenate(by_fold, axis=1) * self.unit_, np.concatenate(spread) * self.unit_
