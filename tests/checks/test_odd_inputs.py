@@ -246,7 +246,7 @@ def test_odd_types_come_back_from_binary_files(suffix, cli, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 def test_the_whole_table(entries, capsys):
     run_entry, table_of = entries
     results = {

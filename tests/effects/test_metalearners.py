@@ -25,7 +25,6 @@ from workbench.core.saving import load, save
 from workbench.core.seeding import spawn
 from workbench.effects import NonParamDRLearner, RLearner, SLearner, TLearner, XLearner
 from workbench.effects.folded import folded_rows
-from workbench.effects.metalearners import by_content
 from workbench.tables.effect_data import effect_data
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning")
@@ -53,7 +52,7 @@ def folds_of(estimator, x, t, y):
     data = effect_data(y, t, X=x)
     seed = spawn(spawn(estimator.random_state, 2)[1], 2)[0]
     rows, _, _, unit = folded_rows(data, estimator.n_folds, estimator.overlap_.score, seed)
-    return by_content(rows), unit
+    return rows.arranged(), unit
 
 
 def ols(z, y, weight=None):

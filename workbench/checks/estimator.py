@@ -6,7 +6,7 @@ import copy
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import process_time
 from typing import Any
 
@@ -44,7 +44,8 @@ class CaseResult:
         outcome: One of ``OUTCOMES``.
         met: Whether what came out is what has to come out.
         message: The error, the warnings, or the number.
-        seconds: CPU time (for a case that did not end: the time limit).
+        seconds: CPU time, of a refusal that of the call that refused (for a case that did not end:
+            the time limit).
     """
 
     case: str
@@ -65,6 +66,7 @@ class Heard:
     codes: frozenset[str] = frozenset()
     generic: bool = False
     changed: str = ""
+    seconds: float = 0.0
 
 
 def judge(
@@ -114,17 +116,18 @@ def run_case(estimator: Any, case: OddQuestion, random_state: Seed = 0) -> CaseR
     )
     frames = question.frames()
     before = [f.copy(deep=True) for f in frames]
-    started = process_time()
     heard = _listen(copy.deepcopy(estimator), question, random_state)
-    seconds = process_time() - started
     for now, then in zip(frames, before, strict=True):
         if not _same(now, then):
-            heard = Heard(heard.right, heard.text, heard.error, changed=str(then.columns[0]))
+            heard = replace(heard, changed=str(then.columns[0]))
     outcome, met = judge(heard, case.expected, case.problem, case.columns, case.refusable)
-    return CaseResult(case.name, case.expected.outcome, outcome, met, _message(heard), seconds)
+    return CaseResult(
+        case.name, case.expected.outcome, outcome, met, _message(heard), heard.seconds
+    )
 
 
 def _listen(estimator: Any, question: EffectQuestion, random_state: Seed) -> Heard:
+    calls: list[float] = []  # when each began
     with (
         warnings.catch_warnings(record=True) as caught,
         foreign_generators(random_state),
@@ -132,9 +135,10 @@ def _listen(estimator: Any, question: EffectQuestion, random_state: Seed) -> Hea
     ):
         warnings.simplefilter("always")
         try:
-            value = _value(estimator, question)
+            value = _value(estimator, question, calls)
         except Exception as error:  # anybody's estimator may raise anything
-            return Heard(text=str(error), error=error)
+            return Heard(text=str(error), error=error, seconds=process_time() - calls[-1])
+    seconds = process_time() - calls[0]
     named = {w.message for w in caught if isinstance(w.message, CausalWarning)}
     named |= set(getattr(estimator, "warnings_", ()))
     generic = any(
@@ -146,14 +150,17 @@ def _listen(estimator: Any, question: EffectQuestion, random_state: Seed) -> Hea
         str(w.message).split("\n")[0] for w in caught if not isinstance(w.message, CausalWarning)
     ]
     text = f"{number(value)} for {number(question.truth)} {' '.join(dict.fromkeys(shown))}"
-    return Heard(right, text.strip(), None, frozenset(w.code for w in named), generic)
+    codes = frozenset(w.code for w in named)
+    return Heard(right, text.strip(), None, codes, generic, seconds=seconds)
 
 
-def _value(estimator: Any, question: EffectQuestion) -> float:
+def _value(estimator: Any, question: EffectQuestion, calls: list[float]) -> float:
     for asked in (question.before, question):
         if asked is not None:
             instrument = {} if asked.Z is None else {"Z": asked.Z}
+            calls.append(process_time())
             estimator.fit(asked.Y, asked.T, X=asked.X, W=asked.W, **instrument, **asked.more)
+    calls.append(process_time())
     found = estimator.effect(question.at, T0=question.T0, T1=question.T1)
     return float(np.mean(np.asarray(found, dtype=float)))
 

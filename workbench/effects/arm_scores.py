@@ -12,8 +12,7 @@ from ..core.results import number
 from ..core.saving import saveable
 from ..tables.effect_data import EffectData
 from .base import Estimate
-from .design import covariates
-from .heavy_tails import heavy_columns
+from .design import covariates, nuisance_inputs
 from .sandwich import cluster_sums, covariance
 
 _MOST_SCORES = 5_000_000  # of effects on the treated, kept for subgroups
@@ -182,7 +181,7 @@ def within_range(outcome: np.ndarray, data: EffectData) -> np.ndarray:
     them, and its own range would cut off what is known: there the range is that of all rows.
     """
     arms = [data.y[data.t == a] for a in range(outcome.shape[1])]
-    if heavy_columns(covariates(data)[0]):
+    if nuisance_inputs(data).shape[1] > covariates(data)[0].shape[1]:
         arms = [data.y] * len(arms)
     return np.clip(outcome, [y.min() for y in arms], [y.max() for y in arms])
 

@@ -51,11 +51,14 @@ def covariates(data: EffectData) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def nuisance_inputs(data: EffectData) -> np.ndarray:
     """:func:`covariates` as nuisance functions see them: heavy tails by rank as well, (n, q)."""
-    return with_normal_scores(covariates(data)[0])
+    if data not in _with_scores:
+        _with_scores[data] = with_normal_scores(covariates(data)[0])
+    return _with_scores[data]
 
 
 # A fit asks for its covariates several times; they are kept as long as the data they come from.
 _encoded: WeakKeyDictionary[EffectData, tuple] = WeakKeyDictionary()
+_with_scores: WeakKeyDictionary[EffectData, np.ndarray] = WeakKeyDictionary()
 
 
 def content_rank(data: EffectData) -> np.ndarray:

@@ -41,8 +41,8 @@ def heavy_columns(z: np.ndarray) -> list[int]:
 
 
 def _is_heavy(column: np.ndarray) -> bool:
-    centred = column - column.mean()
-    variance = float((centred**2).mean())
-    if variance < 1e-12 or float((centred**4).mean()) <= (_KURTOSIS + 3) * variance**2:
+    square = (column - column.mean()) ** 2
+    variance = float(square.mean())
+    if variance < 1e-12 or float(square @ square) / len(square) <= (_KURTOSIS + 3) * variance**2:
         return False
     return len(np.unique(column)) > _FEWEST_VALUES

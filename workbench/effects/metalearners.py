@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,6 @@ from .folded import FoldedLearner, FoldedRows
 from .nuisance import Predict
 
 _UNPENALISED = 30.0
-
-
-def by_content(rows: FoldedRows) -> FoldedRows:
-    """The same rows sorted by content: what depends on positions can't depend on their order."""
-    at = np.argsort(rows.order)
-    parts = {
-        name: getattr(rows, name)[at] for name in ("z", "arm", "y", "weight", "fold", "chance")
-    }
-    return replace(rows, **parts, order=np.arange(len(at)))
 
 
 def levels(mean: np.ndarray, effects: np.ndarray, chance: np.ndarray) -> np.ndarray:
@@ -135,7 +126,7 @@ class SLearner(FoldedLearner):
         self.random_state = random_state
 
     def _fit_folds(self, rows: FoldedRows, seed: np.random.SeedSequence) -> OutcomeModels:
-        learner, rows = base_learner(self.learner), by_content(rows)
+        learner, rows = base_learner(self.learner), rows.arranged()
         crossed = isinstance(self.learner, str) and self.learner == "linear"
         design = with_arm(rows.z, np.eye(rows.n_arms)[rows.arm, 1:], crossed)
         found = []
@@ -181,7 +172,7 @@ class TLearner(FoldedLearner):
         self.random_state = random_state
 
     def _fit_folds(self, rows: FoldedRows, seed: np.random.SeedSequence) -> OutcomeModels:
-        learner, rows = base_learner(self.learner), by_content(rows)
+        learner, rows = base_learner(self.learner), rows.arranged()
         with told_once("learner"):
             found = [
                 fit_arms(learner, rows, rows.learning(k), child)
@@ -276,7 +267,7 @@ class XLearner(FoldedLearner):
         self.random_state = random_state
 
     def _fit_folds(self, rows: FoldedRows, seed: np.random.SeedSequence) -> CrossedModels:
-        learner, rows = base_learner(self.learner), by_content(rows)
+        learner, rows = base_learner(self.learner), rows.arranged()
         final = learner if self.final is None else base_learner(self.final, "final")
         found: list[tuple] = []
         with told_once("learner"):

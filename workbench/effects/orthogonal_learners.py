@@ -15,7 +15,7 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData
 from .base_learners import ArmChances, base_learner, fit_chances, told_once
 from .folded import FoldedLearner, FoldedRows
-from .metalearners import by_content, fit_arms, levels
+from .metalearners import fit_arms, levels
 from .nuisance import Predict
 
 Pair = tuple[int, int]
@@ -105,7 +105,7 @@ class _Residual(FoldedLearner):
         raise TypeError(f"{type(self).__name__} must define _targets")
 
     def _fit_folds(self, rows: FoldedRows, seed: np.random.SeedSequence) -> ResidualModels:
-        learner, rows = base_learner(self.learner), by_content(rows)
+        learner, rows = base_learner(self.learner), rows.arranged()
         final = learner if self.final is None else base_learner(self.final, "final")
         if rows.n_folds < 3:
             arm = self.overlap_.arms[int(np.bincount(rows.arm).argmin())]
