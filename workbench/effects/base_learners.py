@@ -16,7 +16,7 @@ from ..core.seeding import Seed, foreign_generators, integer, spawn
 from .nuisance import Linear, Predict, Trees, fit_best
 
 NAMES = ("lightgbm", "linear", "spline", "auto")
-_TREES, _LEAVES, _RATE = 200, 15, 0.05
+_RATE = 0.05
 
 
 class BaseLearner(Protocol):
@@ -45,7 +45,7 @@ def base_learner(choice: Any, parameter: str = "learner") -> BaseLearner:
                 "is not the name of one", column=parameter, value=choice,
                 advice=did_you_mean(choice, NAMES),
             )  # fmt: skip
-        return _Boosting() if choice == "lightgbm" else _Chosen(choice)
+        return Boosting() if choice == "lightgbm" else _Chosen(choice)
     if isinstance(choice, type) or not all(
         callable(getattr(choice, name, None)) for name in ("fit", "predict", "get_params")
     ):
@@ -68,7 +68,12 @@ def _flat(y: np.ndarray) -> bool:
 
 
 @dataclass(frozen=True)
-class _Boosting:
+class Boosting:
+    """LightGBM on one thread, deterministic."""
+
+    trees: int = 200
+    leaves: int = 15
+
     def fit(self, z, y, weight, seed, binary=False) -> Predict:
         if _flat(y) or not z.shape[1]:
             return _constant(z, y, weight)
@@ -76,7 +81,7 @@ class _Boosting:
 
         options = {
             "objective": "binary" if binary else "regression",
-            "num_leaves": _LEAVES,
+            "num_leaves": self.leaves,
             "learning_rate": _RATE,
             # Twenty rows to a leaf, but not more than a twentieth of them.
             "min_data_in_leaf": max(2, min(20, len(y) // 20)),
@@ -87,7 +92,7 @@ class _Boosting:
             "verbosity": -1,
         }
         rows = lightgbm.Dataset(z, y, weight=weight / weight.mean(), free_raw_data=True)
-        return Trees(lightgbm.train(options, rows, num_boost_round=_TREES), _TREES)
+        return Trees(lightgbm.train(options, rows, num_boost_round=self.trees), self.trees)
 
 
 @dataclass(frozen=True)

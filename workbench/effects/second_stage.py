@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..core.seeding import integer, spawn
+from ..core.seeding import spawn
+from .base_learners import Boosting
 from .folded import FoldedRows
-from .nuisance import Linear, Trees
+from .nuisance import Linear
 from .stack_weights import pair_residuals
 
 SECOND_STAGE = ("constant", "lasso on scores", "trees on scores", "trees on R-loss")
-_TREES, _LEAVES, _RATE = 150, 8, 0.05
+_TREES, _LEAVES = 150, 8
 _PENALTIES = 30
 
 
@@ -31,7 +32,7 @@ def fit_second_stage(
         outcome: Held-out E[Y | arm], (n, K).
         clip: Smallest probability of an arm that is believed.
     """
-    found = []
+    found, trees = [], Boosting(_TREES, _LEAVES)
     for k, child in enumerate(spawn(seed, rows.n_arms - 1)):
         residual, push, pair = pair_residuals(rows, k + 1, outcome, clip)
         push = np.where(pair, push, 1.0)  # rows of other arms weigh nothing
@@ -43,10 +44,10 @@ def fit_second_stage(
             level = float(np.average(y, weights=w))
             stages[0].append(Linear(None, level, np.zeros(z.shape[1]), False))
             stages[1].append(_lasso(z, y, w, rows.fold[at]))
-            one, two = (integer(s) for s in spawn(inner, 2))
-            stages[2].append(_boosted(z, y, w, one))
+            one, two = spawn(inner, 2)
+            stages[2].append(trees.fit(z, y, w, one))
             both = at & (r_weight > 0)
-            stages[3].append(_boosted(rows.z[both], r_target[both], r_weight[both], two))
+            stages[3].append(trees.fit(rows.z[both], r_target[both], r_weight[both], two))
         found.append(tuple(tuple(stage) for stage in stages))
     return tuple(found)
 
@@ -68,24 +69,3 @@ def _lasso(z: np.ndarray, y: np.ndarray, w: np.ndarray, fold: np.ndarray) -> Lin
     )
     fit.fit(z / scale, y, sample_weight=weight)
     return Linear(None, float(fit.intercept_), fit.coef_ / scale, False)
-
-
-def _boosted(z: np.ndarray, y: np.ndarray, w: np.ndarray, seed: int) -> Trees | Linear:
-    import lightgbm
-
-    if not z.shape[1] or len(y) < 3 or y.min() == y.max():
-        level = float(np.average(y, weights=w)) if len(y) else 0.0
-        return Linear(None, level, np.zeros(z.shape[1]), False)
-    options = {
-        "objective": "regression",
-        "num_leaves": _LEAVES,
-        "learning_rate": _RATE,
-        "min_data_in_leaf": max(2, min(20, len(y) // 20)),
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbosity": -1,
-    }
-    rows = lightgbm.Dataset(z, y, weight=w / w.mean(), free_raw_data=True)
-    return Trees(lightgbm.train(options, rows, num_boost_round=_TREES), _TREES)
