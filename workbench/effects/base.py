@@ -453,6 +453,14 @@ class EffectEstimator(Parameterised):
         super()._require_fitted()
 
 
+def fresh(estimator: EffectEstimator) -> EffectEstimator:
+    """An unfitted copy without a progress bar of its own, for those who fit it many times."""
+    from sklearn.base import clone
+
+    copy = clone(estimator)
+    return copy.set_params(progress=False) if "progress" in copy.get_params() else copy
+
+
 def _scalar(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]

@@ -14,13 +14,12 @@ import numpy as np
 import pandas as pd
 from dowhy.causal_estimator import CausalEstimate, CausalEstimator
 from dowhy.causal_identifier.identified_estimand import IdentifiedEstimand
-from sklearn.base import clone
 
 from ..core.errors import DataError
 from ..tables.effect_data import EffectData
 from ..tables.gate import Table
 from ..tables.schema import Feature, Schema
-from .base import EffectEstimator
+from .base import EffectEstimator, fresh
 
 TREATMENT, OUTCOME, WEIGHT, GROUP = "t", "y", "weight", "group"
 
@@ -55,7 +54,7 @@ class BridgedEstimator(CausalEstimator):
             sizes = np.bincount(changed.t.astype(int), minlength=len(changed.arms))
             if sizes.min() < 2:
                 raise DataError("a subset has too few rows of an arm", column=changed.t_name)
-        self.fitted = clone(self.estimator).fit_data(changed)
+        self.fitted = fresh(self.estimator).fit_data(changed)
         return self
 
     def estimate_effect(self, data: pd.DataFrame, *_, **__) -> CausalEstimate:

@@ -14,7 +14,7 @@ from ..core.seeding import Seed
 from ..tables.effect_data import EffectData, arm, effect_data
 from ..tables.gate import Table, align, as_frame, as_plain, count
 from .aipw import AIPW
-from .base import EffectEstimator, quantile
+from .base import EffectEstimator, fresh, quantile
 from .catalogue import make
 from .conditions import rows_that_weigh, some_rows
 from .design import content_rank, covariate_table
@@ -204,14 +204,13 @@ def held_out_effects(
     NaN for rows that no stage predicts. What the estimator says of the parts it learns from is
     nobody's answer, so its warnings are dropped.
     """
-    from sklearn.base import clone
 
     if not estimator.adjusts_for_w and data.w is not None:
         data = replace(data, x=covariate_table(data), w=None)
     effects = np.full((len(data), len(data.arms) - 1), np.nan)
     for learn, ask in tqdm(stages, desc=f"fitting {label}", delay=2, leave=False):
         with unrecorded():
-            fitted = clone(estimator).fit_data(some_rows(data, learn))
+            fitted = fresh(estimator).fit_data(some_rows(data, learn))
             asked = Table(data.x.frame[ask], data.x.schema, data.x.named)
             effects[ask] = fitted.const_marginal_effect(asked)
     said = f"effects of {label or type(estimator).__name__}"

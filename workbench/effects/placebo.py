@@ -11,7 +11,7 @@ from ..core.results import interval, number
 from ..core.seeding import Seed
 from ..tables.effect_data import EffectData, effect_data
 from ..tables.gate import as_frame
-from .base import EffectEstimator
+from .base import EffectEstimator, fresh
 from .judge import as_estimator, check_alpha, span
 from .refute import Refutation, Refutations
 
@@ -169,10 +169,9 @@ def _standardised(
     estimator: EffectEstimator, data: EffectData, T0: Any, T1: Any
 ) -> tuple[float, float]:
     """The effect, and the effect in standard deviations of the outcome."""
-    from sklearn.base import clone
 
     with unrecorded():
-        value = clone(estimator).fit_data(data).average_effect(T0=T0, T1=T1).value
+        value = fresh(estimator).fit_data(data).average_effect(T0=T0, T1=T1).value
     return value, value / float(data.y.std())
 
 
@@ -209,12 +208,11 @@ def _control(
     alpha: float,
 ) -> Refutation:
     from scipy.special import stdtr
-    from sklearn.base import clone
 
     value = float("nan") if real is None else real[0]
     try:
         with unrecorded():
-            fitted = clone(estimator).fit_data(data)
+            fitted = fresh(estimator).fit_data(data)
             found = fitted._with_error(fitted.average_effect(T0=T0, T1=T1))
     except WorkbenchError as error:
         said = f"It could not be run: {error}"

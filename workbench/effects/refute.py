@@ -25,7 +25,7 @@ from ..core.results import Result, number
 from ..core.saving import saveable
 from ..core.seeding import Seed, foreign_generators, generator, integer, spawn
 from ..tables.effect_data import EffectData, effect_data
-from .base import EffectEstimator, Estimate
+from .base import EffectEstimator, Estimate, fresh
 from .conditions import some_rows
 
 if TYPE_CHECKING:
@@ -232,11 +232,9 @@ def refute_data(
     drawn = _drawn(data, spawn(random_state, len(names) + 1)[-1])
     asked, estimator = estimator, estimator.for_refuting()
     if estimated is None or len(drawn) < len(data) or asked is not estimator:
-        from sklearn.base import clone
-
         # What is to be said of the answer's own fit has been said there.
         with unrecorded() if estimated is not None else nullcontext():
-            fitted = clone(estimator).fit_data(drawn)
+            fitted = fresh(estimator).fit_data(drawn)
         data = drawn
         answer = fitted.average_effect_on_treated if target == "ATT" else fitted.average_effect
         estimated = answer(T0=contrast[0], T1=contrast[1])
