@@ -105,3 +105,8 @@ def interval(low: float, high: float) -> str:
 
 def _clip(text: str, width: int = 160) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def count(n: int, noun: str) -> str:
+    """A count as text, e.g. ``1 row``, ``1,200 rows``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -7,18 +7,19 @@ Refusals name the column, the first bad row and what to do. What can be used in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, did_you_mean, warn
+from ..core.results import count
+from .levels import as_levels, with_levels
 from .schema import BY_USER, Feature, Schema, holds_numbers
 
 _LONE = 0.5  # share of a column's variance from which one cell governs every fit
 _FEWEST_FOR_LONE = 30
-_NUMBERS = 10  # different numbers in a column of texts from which the other texts are slips
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ def table(
         f.name: _clean(frame[f.name], f, reasons.get(f.name, BY_USER) == BY_USER) for f in features
     }
     out = pd.DataFrame(clean, index=frame.index, columns=list(frame.columns))
-    features = [_with_levels(f, out[f.name]) for f in features]
+    features = [with_levels(f, out[f.name]) for f in features]
     out = _apply_missing(out, features, drop, min_rows)
     return Table(out, Schema(features, reasons), named)
 
@@ -178,7 +179,7 @@ def _clean(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
         column = column.astype(float)
     if feature.is_numeric:
         return numbers(column, feature)
-    return _levels(column, feature, declared)
+    return as_levels(column, feature, declared)
 
 
 def numbers(column: pd.Series, feature: Feature) -> pd.Series:
@@ -247,144 +248,6 @@ def _refuse_text(column: pd.Series, name: str) -> None:
                 value=value,
                 advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
             )
-
-
-def _levels(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
-    name, dtype = feature.name, column.dtype
-    if _canonical(dtype, feature):
-        return column
-    if isinstance(dtype, pd.CategoricalDtype):
-        column, declared = column.astype(object), True
-    values = column[column.notna()]
-    if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
-        _refuse_mixed(values, name)
-        if not declared:
-            _refuse_numbers_as_text(values, feature)
-    known = feature.levels
-    if known is None:
-        known = tuple(sorted(values.unique().tolist(), key=lambda v: (str(type(v)), v)))
-    if pd.api.types.is_float_dtype(values.dtype):
-        infinite = np.isinf(values.to_numpy(dtype=float))
-        if infinite.any():
-            raise DataError(
-                "has an infinite value",
-                column=name,
-                row=values.index[int(infinite.argmax())],
-                value=float("inf"),
-                advice="Replace it or drop the row.",
-            )
-    unknown = ~values.isin(known)
-    if unknown.any():
-        label = values.index[int(unknown.to_numpy().argmax())]
-        value = values[unknown].iloc[0]
-        raise DataError(
-            "has a level that is not known",
-            column=name,
-            row=label,
-            value=value,
-            advice=did_you_mean(value, known),
-        )
-    categories = pd.CategoricalDtype(list(known), ordered=feature.kind == "ordinal")
-    return column.astype(object).where(column.notna(), None).astype(categories)
-
-
-def _canonical(dtype: Any, feature: Feature) -> bool:
-    """Whether a column holds the known levels, all texts, in order: it has been here before."""
-    return (
-        isinstance(dtype, pd.CategoricalDtype)
-        and feature.levels is not None
-        and tuple(dtype.categories) == tuple(feature.levels)
-        and bool(dtype.ordered) == (feature.kind == "ordinal")
-        and all(type(level) is str for level in feature.levels)
-        and dtype.categories.dtype == pd.CategoricalDtype(list(feature.levels)).categories.dtype
-    )
-
-
-def _refuse_mixed(values: pd.Series, name: str) -> None:
-    kinds = values.map(type)
-    plain = str | bool | int | float | np.generic
-    if kinds.nunique() == 1 and issubclass(kinds.iloc[0], plain):
-        return
-    odd = [i for i, kind in enumerate(kinds) if not issubclass(kind, plain)]
-    if odd:
-        raise DataError(
-            f"holds {kinds.iloc[odd[0]].__name__} objects",
-            column=name,
-            row=values.index[odd[0]],
-            value=values.iloc[odd[0]],
-            advice="Turn them into numbers or texts.",
-        )
-    if kinds.nunique() > 1:
-        texts = kinds.map(lambda k: issubclass(k, str))
-        if texts.any() and not texts.all():
-            minority = texts if texts.sum() * 2 <= len(texts) else ~texts
-            at = int(minority.to_numpy().argmax())
-            raise DataError(
-                "mixes texts and numbers",
-                column=name,
-                row=values.index[at],
-                value=values.iloc[at],
-                advice="Make the column one type.",
-            )
-
-
-def _refuse_numbers_as_text(values: pd.Series, feature: Feature) -> None:
-    """A handful of rows may show number-like levels only: all known levels must look like it."""
-    levels = values.unique() if feature.levels is None else feature.levels
-    if len(values) and all(isinstance(v, str) and _is_number(v) for v in levels):
-        raise DataError(
-            "holds numbers stored as text",
-            column=feature.name,
-            row=values.index[0],
-            value=values.iloc[0],
-            advice="Convert it with pandas.to_numeric, or declare levels in the schema.",
-        )
-    _refuse_decimal_commas(values, feature, levels)
-    texts = [v for v in levels if isinstance(v, str)]
-    alike = sum(map(_is_number, texts))
-    if alike >= _NUMBERS and alike >= 0.8 * len(levels):
-        odd = ~values.map(_is_number).to_numpy()
-        if odd.any():
-            raise DataError(
-                f"holds numbers stored as text and {count(len(texts) - alike, 'text')} among them",
-                column=feature.name,
-                row=values.index[int(odd.argmax())],
-                value=values.iloc[int(odd.argmax())],
-                advice="Correct it and use pandas.to_numeric, or declare levels in the schema.",
-            )
-
-
-def _refuse_decimal_commas(values: pd.Series, feature: Feature, levels: Iterable[Any]) -> None:
-    """Many texts like "0,126" are numbers of a file that was read with the wrong decimal mark."""
-    texts = [v for v in levels if isinstance(v, str)]
-    if len(texts) < _NUMBERS or len(texts) < len(list(levels)):
-        return
-    if any("," in v for v in texts) and all(_is_number(v.replace(",", ".", 1)) for v in texts):
-        at = int(values.map(lambda v: "," in v).to_numpy().argmax())
-        raise DataError(
-            "holds numbers with a decimal comma, stored as text",
-            column=feature.name,
-            row=values.index[at],
-            value=values.iloc[at],
-            advice="Read the file with decimal=',', or replace the comma by a point and use "
-            "pandas.to_numeric; if they are levels, declare them in the schema.",
-        )
-
-
-def _is_number(text: str) -> bool:
-    if not any(c.isdigit() for c in text):  # "nan" and "inf" are words as well
-        return False
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _with_levels(feature: Feature, column: pd.Series) -> Feature:
-    if feature.is_discrete and feature.levels is None and feature.role is None:
-        return replace(feature, levels=tuple(column.cat.categories))
-    return feature
 
 
 def _apply_missing(
@@ -503,8 +366,3 @@ def align(first: pd.DataFrame, other: pd.DataFrame, name: str, against: str) -> 
         row=other.index[0],
         advice="Give both the same index, e.g. with reset_index(drop=True).",
     )
-
-
-def count(n: int, noun: str) -> str:
-    """A count as text, e.g. ``1 row``, ``1,200 rows``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
