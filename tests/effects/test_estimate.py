@@ -102,6 +102,7 @@ def test_units_are_answered_by_the_stack_and_refuted_by_their_average(confounded
     )
     assert isinstance(found.estimator, CausalStack)
     assert found.refutations.outcome != "failed" and abs(found.value - 1) < 0.5
+    assert "Attacked was AIPW's" in found.refutations.summary()
 
 
 def test_the_treated(confounded):

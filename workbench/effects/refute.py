@@ -80,9 +80,16 @@ class Refutation(Result):
 @saveable
 @dataclass(frozen=True, repr=False)
 class Refutations(Result):
-    """All attempts; ``outcome`` is the worst of them."""
+    """All attempts; ``outcome`` is the worst of them.
+
+    Attributes:
+        items: The attempts.
+        instead: What was attacked in place of the answer itself, if it was not: fewer rows, or a
+            faster estimator of the same average.
+    """
 
     items: tuple[Refutation, ...]
+    instead: str = ""
 
     @property
     def outcome(self) -> str:
@@ -91,7 +98,10 @@ class Refutations(Result):
 
     def summary(self) -> str:
         listed = ", ".join(f"{item.name} {item.outcome}" for item in self.items)
-        return f"Refutations {self.outcome}: {listed}. None of them sees a hidden confounder."
+        instead = f"Attacked was {self.instead}. " if self.instead else ""
+        return (
+            f"Refutations {self.outcome}: {listed}. {instead}None of them sees a hidden confounder."
+        )
 
     def to_frame(self, long: bool = False) -> pd.DataFrame:
         return pd.concat([item.to_frame() for item in self.items])
@@ -231,7 +241,12 @@ def refute_data(
         raise ParameterError("must be an integer from 2", column="simulations", value=simulations)
     drawn = _drawn(data, spawn(random_state, len(names) + 1)[-1])
     asked, estimator = estimator, estimator.for_refuting()
-    if estimated is None or len(drawn) < len(data) or asked is not estimator:
+    instead = []
+    if asked is not estimator:
+        instead.append(f"{type(estimator).__name__}'s estimate of the same average")
+    if len(drawn) < len(data):
+        instead.append(f"the estimate from {len(drawn):,} of {len(data):,} rows")
+    if estimated is None or instead:
         # What is to be said of the answer's own fit has been said there.
         with unrecorded() if estimated is not None else nullcontext():
             fitted = fresh(estimator).fit_data(drawn)
@@ -246,7 +261,7 @@ def refute_data(
         run(_attempt, name, estimator, data, contrast, target, simulations, seed, estimated)
         for name, seed in zip(bar, seeds, strict=True)
     ]
-    return Refutations(tuple(items))
+    return Refutations(tuple(items), " and ".join(instead))
 
 
 def _drawn(data: EffectData, seed: Seed) -> EffectData:
