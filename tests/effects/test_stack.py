@@ -345,6 +345,7 @@ def test_few_folds_will_do(folds):
 @pytest.mark.parametrize(
     ("wrong", "place"),
     [
+        ({"widths": [0]}, "widths"),
         ({"families": "net"}, "families"),
         ({"families": []}, "families"),
         ({"families": ["nets"]}, "'net'"),

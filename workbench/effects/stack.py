@@ -154,7 +154,7 @@ class CausalStack(FoldedLearner):
         self.random_state = random_state
 
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
-        self._check_families()
+        self._check_parameters()
         fold_seed, first_seed, second_seed, weight_seed = spawn(seed, 4)
         everything = replace(data, x=covariate_table(data), w=None)
         rows, encoder, self.shift_, self.unit_ = folded_rows(
@@ -205,7 +205,7 @@ class CausalStack(FoldedLearner):
         self.weights_ = pd.DataFrame(np.transpose(drawn), index, arms)
         self.gain_ = pd.DataFrame(np.transpose(gains), index, arms)
 
-    def _check_families(self) -> None:
+    def _check_parameters(self) -> None:
         if isinstance(self.families, str) or not len(self.families):
             raise ParameterError(
                 "must be a list of families", column="families", value=self.families
@@ -218,6 +218,12 @@ class CausalStack(FoldedLearner):
                     value=family,
                     advice=did_you_mean(str(family), FAMILIES),
                 )
+        if self.widths is not None and not all(
+            isinstance(w, int) and not isinstance(w, bool) and w > 0 for w in self.widths
+        ):
+            raise ParameterError(
+                "must be positive integers, or None", column="widths", value=self.widths
+            )
 
     # ---- answers
 
