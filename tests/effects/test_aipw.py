@@ -51,7 +51,8 @@ def coverage(law, simulations):
 @pytest.mark.slow
 @pytest.mark.parametrize("law", [linear_law, curved_law, clustered_law])
 def test_intervals_cover(law):
-    assert 0.92 <= coverage(law, 500) <= 0.97
+    # Of 500 tables alone the share has a standard error of .01, half the width of the band.
+    assert 0.92 <= coverage(law, 2000) <= 0.97
 
 
 @pytest.mark.parametrize("law", [linear_law, curved_law, clustered_law])
