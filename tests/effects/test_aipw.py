@@ -160,3 +160,16 @@ def test_an_arm_within_one_cluster_is_refused():
         AIPW().fit(y, (groups == 3).astype(int), W=z, groups=groups)
     with pytest.raises(DataError, match="2 clusters"):
         AIPW().fit(y, np.arange(80) % 2, groups=np.arange(80) // 40)
+
+
+@pytest.mark.parametrize("arms", [("active", "placebo"), ("a", "b", "c")])
+def test_one_end_of_a_contrast_is_compared_with_another_arm(arms):
+    rng = np.random.default_rng(0)
+    t = pd.Series(rng.choice(arms, 300), name="arm")
+    y = np.array([arms.index(a) for a in t]) + rng.normal(size=300)
+    fitted = AIPW(n_folds=2).fit(y, t)
+    first, second = arms[:2]
+    back = fitted.ate(T0=second, T1=first)
+    assert back < -0.5
+    assert fitted.ate(T0=second) == fitted.ate(T1=first) == back
+    assert fitted.ate(T0=first) == fitted.ate(T1=second) == fitted.ate() == -back

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..core.errors import DataError, ParameterError, QuestionError, recording, warn
 from ..core.seeding import Seed, spawn
-from ..tables.effect_data import EffectData, arm
+from ..tables.effect_data import EffectData, arm, arms_compared
 from ..tables.gate import Table, table
 from ..tables.schema import Schema
 from .base import EffectEstimator, Estimate
@@ -152,8 +152,7 @@ def _contrast(data: EffectData, T0: Any, T1: Any) -> tuple[Any, Any]:
             "is compared with itself", column=data.t_name, value=T0, advice="Give two values."
         )
     if data.arms is not None:
-        t0 = data.arms[0] if T0 is None else T0
-        t1 = next(a for a in data.arms if a != t0) if T1 is None else T1
+        t0, t1 = (data.arms[k] for k in arms_compared(data.arms, T0, T1, data.t_name))
         others = [a for a in data.arms if a not in (t0, t1)]
         if others and (T0 is None or T1 is None):
             warn(

@@ -408,6 +408,21 @@ def arm(arms: Sequence[Any], value: Any, name: str) -> int:
     )
 
 
+def arms_compared(arms: Sequence[Any], T0: Any, T1: Any, name: str) -> tuple[int, int]:
+    """Positions of the arms of a contrast: an end left out is the first arm that is not the other.
+
+    Raises:
+        QuestionError: An arm that is not in the data.
+    """
+    t0 = None if T0 is None else arm(arms, T0, name)
+    t1 = None if T1 is None else arm(arms, T1, name)
+    if t0 is None:
+        t0 = 1 if t1 == 0 else 0
+    if t1 is None:
+        t1 = 1 if t0 == 0 else 0
+    return t0, t1
+
+
 def _weights(frame: pd.DataFrame | None) -> np.ndarray | None:
     if frame is None:
         return None
