@@ -240,9 +240,10 @@ class Study:
             IdentificationError: The graph does not identify the effect; the open path is named.
             GraphError: ``over="graphs"`` and no ensemble was learned.
         """
+        treatment, outcome = str(treatment), str(outcome)
         options = {
             "estimator": estimator,
-            "modifiers": (modifiers,) if isinstance(modifiers, str) else tuple(modifiers),
+            "modifiers": (modifiers,) if isinstance(modifiers, str) else tuple(map(str, modifiers)),
             "T0": T0,
             "T1": T1,
             "target": target,
@@ -251,7 +252,8 @@ class Study:
         said = {"treatment": treatment, "outcome": outcome, "refute": refute, **options}
         columns = None
         if adjust_for is not None:
-            columns = [adjust_for] if isinstance(adjust_for, str) else list(adjust_for)
+            names = [adjust_for] if isinstance(adjust_for, str) else adjust_for
+            columns = [str(name) for name in names]
         options |= {"schema": self.schema, "random_state": self.seed_of("effect")}
         found = average_effect(self, treatment, outcome, columns, over, refute, options)
         return self._keep("effect", found, adjust_for=columns, over=over, **said)

@@ -228,3 +228,19 @@ def test_labels_that_repeat_are_no_obstacle(confounded):
     same = df.set_axis(np.zeros(len(df), dtype=int))
     asked = {"treatment": "t", "outcome": "y"}
     assert estimate(same, ["b"], **asked).value == estimate(df, ["b"], **asked).value
+
+
+def test_integers_as_column_names(confounded):
+    from workbench import Study
+    from workbench.effects import overlap
+
+    named = confounded(200)[["a", "b", "t", "y"]]
+    df = named.set_axis([0, 1, 2, 3], axis=1)
+    found = estimate(df, [0, 1], treatment=2, outcome=3, modifiers=[0], estimator="AIPW")
+    expected = estimate(
+        named, ["a", "b"], treatment="t", outcome="y", modifiers=["a"], estimator="AIPW"
+    )
+    assert found.value == expected.value and found.modifiers == ("0",)
+    study = Study(df)
+    assert study.effect(2, 3, adjust_for=[0, 1], estimator="AIPW", refute=False).outcome == "3"
+    assert set(overlap(df, 2, [0, 1]).balance.index) == {"0", "1"}

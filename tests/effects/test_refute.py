@@ -77,3 +77,9 @@ def test_an_estimate_can_be_refuted(confounded):
     options = {"simulations": 2, "refuters": ["data subset"]}
     again = refute(found, df.y, df.t, W=df[["b"]], **options)
     assert again.items[0].value == pytest.approx(found.value)
+
+
+def test_an_estimator_may_be_named(confounded):
+    df = confounded(200)
+    found = refute("AIPW", df.y, df.t, W=df[["a"]], simulations=2, refuters=["data subset"])
+    assert [item.name for item in found] == ["data subset"]

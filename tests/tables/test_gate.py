@@ -194,3 +194,11 @@ def test_decimal_commas_are_refused_with_what_to_do():
     schema = Schema([Feature("z", "categorical", levels=tuple(commas))])
     assert table(frame(z=commas), schema=schema).schema["z"].kind == "categorical"
     assert table(frame(z=["1,2", "3,4", "1,2"] * 4)).schema["z"].kind == "binary"
+
+
+def test_what_is_no_table_is_told_apart():
+    x = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    with pytest.raises(DataError, match=r"X\.iloc\[\[0\]\]"):
+        table(x.iloc[0], columns=["a", "b"])
+    with pytest.raises(DataError, match=r"df\['a'\]"):
+        table("a")

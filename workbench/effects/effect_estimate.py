@@ -235,7 +235,7 @@ class EffectEstimate(Result):
         """
         import matplotlib.pyplot as plt
 
-        effects = self._unit_effects()
+        effects, modifier = self._unit_effects(), str(modifier)
         if modifier not in self.effects or modifier not in set(self.subgroups["modifier"]):
             raise QuestionError(
                 "is not a modifier of this estimate",

@@ -21,6 +21,7 @@ from ..core.errors import (
 )
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
+from ..tables.effect_data import arms_compared
 from ..tables.gate import align, as_frame, count, table
 from .base import EffectEstimator, Estimate
 from .judge import check_alpha, span
@@ -239,7 +240,8 @@ def _ends(fitted: EffectEstimator, T0: Any, T1: Any) -> tuple[Any, Any]:
     """The contrast in the user's terms."""
     if fitted.arms_ is None:
         return (0.0 if T0 is None else T0), (1.0 if T1 is None else T1)
-    return (fitted.arms_[0] if T0 is None else T0), (fitted.arms_[1] if T1 is None else T1)
+    t0, t1 = arms_compared(fitted.arms_, T0, T1, fitted.t_name_)
+    return fitted.arms_[t0], fitted.arms_[t1]
 
 
 def _columns(fitted: EffectEstimator, by: Any) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..core.errors import DataError, ParameterError, QuestionError, unrecorded
 from ..core.seeding import Seed

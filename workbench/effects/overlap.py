@@ -228,7 +228,10 @@ def _design(
 ) -> EffectData:
     from ..tables.gate import table
 
-    wanted = [c for c in df.columns if c != treatment] if names is None else list(names)
+    treatment = str(treatment)  # names are text in a checked table
+    wanted = list(map(str, df.columns if names is None else names))
+    if names is None:
+        wanted = [name for name in wanted if name != treatment]
     checked = table(df, schema=schema, columns=[treatment, *wanted], min_rows=10)
     # The gate of effects wants an outcome; a counter stands in, it is not used.
     counter = pd.Series(np.arange(len(checked.frame)) % 3, index=checked.frame.index)

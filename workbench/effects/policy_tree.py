@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..core.errors import CausalWarning, DataError, ParameterError, recording, unrecorded
 from ..core.results import Result

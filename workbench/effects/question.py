@@ -18,7 +18,7 @@ class Question:
     def __init__(
         self, estimand: Any, treatment: str | None, outcome: str | None, modifiers: list[str]
     ):
-        self.modifiers = modifiers
+        self.modifiers = [str(name) for name in modifiers]  # names are text in a checked table
         self.mediators: tuple[str, ...] = ()
         self.instruments: tuple[str, ...] = ()
         if not hasattr(estimand, "method"):
@@ -27,8 +27,9 @@ class Question:
                     raise ParameterError(
                         "is needed when the estimand is a list of columns", column=label
                     )
-            self.treatment, self.outcome, self.method = treatment, outcome, "back-door"
-            self.adjustment = {estimand} if isinstance(estimand, str) else set(estimand or ())
+            self.treatment, self.outcome, self.method = str(treatment), str(outcome), "back-door"
+            given = [estimand] if isinstance(estimand, str) else estimand or ()
+            self.adjustment = {str(name) for name in given}
             self.assumed = True
             return
         self.treatment, self.outcome = estimand.treatment, estimand.outcome

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..core.errors import (
     ParameterError,
@@ -27,6 +27,7 @@ from ..core.seeding import Seed, foreign_generators, generator, integer, spawn
 from ..tables.effect_data import EffectData, effect_data
 from .base import EffectEstimator, Estimate, fresh
 from .conditions import some_rows
+from .judge import as_estimator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +138,7 @@ class Refutations(Result):
 
 
 def refute(
-    estimator: EffectEstimator | EffectEstimate,
+    estimator: EffectEstimator | EffectEstimate | str,
     Y: Any,
     T: Any,
     *,
@@ -161,8 +162,8 @@ def refute(
     5,000 are drawn (whole clusters), on which the effect is estimated and attacked.
 
     Args:
-        estimator: Fitted or not, or an :class:`~workbench.effects.EffectEstimate` (then contrast
-            and target are its own); it is copied, never changed.
+        estimator: Fitted or not, its name, or an :class:`~workbench.effects.EffectEstimate` (then
+            contrast and target are its own); it is copied, never changed.
         Y, T, X, W, sample_weight, groups: As for ``fit``.
         T0, T1: The contrast.
         target: ``"ATE"`` (default) or ``"ATT"``.
@@ -181,6 +182,8 @@ def refute(
         >>> refute(AIPW(), y, t, refuters=["placebo treatment"], simulations=4).outcome
         'passed'
     """
+    if isinstance(estimator, str):
+        estimator = as_estimator(estimator, random_state)
     if not isinstance(estimator, EffectEstimator):
         answer = estimator
         estimator = getattr(answer, "estimator", None)

@@ -78,13 +78,13 @@ def table(
     if schema is not None and not isinstance(schema, Schema):
         raise DataError("schema must be a Schema", value=type(schema).__name__)
     if columns is not None:
-        wanted = [columns] if isinstance(columns, str) else list(columns)
+        wanted = [columns] if isinstance(columns, str) else [str(name) for name in columns]
         for name in wanted:
             if name not in frame.columns:
                 raise DataError(
                     f"is not in the {what}",
-                    column=str(name),
-                    advice=did_you_mean(name, frame.columns),
+                    column=name,
+                    advice=_row_as_table(data, wanted) or did_you_mean(name, frame.columns),
                 )
         if named and canonical:
             wanted = sorted(wanted)
@@ -112,6 +112,12 @@ def table(
     features = [with_levels(f, out[f.name]) for f in features]
     out = _apply_missing(out, features, drop, min_rows)
     return Table(out, Schema(features, reasons), named)
+
+
+def _row_as_table(data: Any, wanted: list[str]) -> str:
+    """Advice where one row of a table was passed, which pandas turns on its side."""
+    on_its_side = isinstance(data, pd.Series) and set(wanted) <= {str(n) for n in data.index}
+    return "Pass one row as a table, e.g. X.iloc[[0]]." if on_its_side else ""
 
 
 def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
@@ -152,6 +158,7 @@ def as_frame(data: Any, what: str, prefix: str) -> tuple[pd.DataFrame, bool]:
         raise DataError(
             f"the {what} must be a DataFrame or an array of one or two dimensions",
             value=type(data).__name__,
+            advice=f"Pass the column, e.g. df[{data!r}]." if isinstance(data, str) else "",
         )
     array = array[:, None] if array.ndim == 1 else array
     frame = pd.DataFrame(array, columns=[f"{prefix}{j}" for j in range(array.shape[1])])
