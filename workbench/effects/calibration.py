@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.captions import name_axes
 from ..core.errors import CausalWarning, ParameterError, recording
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
@@ -137,7 +138,8 @@ class Calibration(Result):
         shown = self.groups.dropna(subset=["effect", "low"])
         reach = [shown["effect"] - shown["low"], shown["high"] - shown["effect"]]
         low, high = shown["predicted"].min(), shown["predicted"].max()
-        pad = 0.05 * (high - low) or 0.5
+        # Where all predictions are the same, the reach of the averages is the scale.
+        pad = 0.05 * (high - low) or float(np.nanmax(reach, initial=0.0)) or 0.5
         ends = [low - pad, high + pad]
         ax.plot(ends, ends, color="0.5", linewidth=1, linestyle="--", label="right size")
         ax.axhline(self.average[0], color="0.7", linewidth=1, label="average effect")
@@ -148,12 +150,12 @@ class Calibration(Result):
             fmt="o",
             capsize=3,
             color="#2b6cb0",
-            label="groups of predicted effect",
+            label="groups by prediction",
         )
-        of = f"of {self.treatment} ({self.contrast}) on {self.outcome}".replace("$", r"\$")
-        ax.set_xlabel(f"predicted effect {of}")
-        ax.set_ylabel("effect found on held-out rows")
-        ax.legend(fontsize=8)
+        of = f"of {self.treatment} ({self.contrast}) on {self.outcome}"
+        name_axes(ax, f"predicted effect {of}", "effect found on held-out rows")
+        # Above the axes: bars of few groups may lie anywhere inside.
+        ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
         return ax
 
     def plot_toc(self, ax: Axes | None = None) -> Axes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.captions import caption, level_of, name_axes
 from ..core.errors import CausalWarning, QuestionError, did_you_mean
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
@@ -192,19 +193,21 @@ class EffectEstimate(Result):
         """A forest plot: the overall effect and those of the subgroups, with intervals."""
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         frame = self.to_frame().reset_index()
+        if ax is None:
+            size = (6.4, max(2.4, 0.35 * len(frame) + 1))
+            ax = plt.subplots(figsize=size, layout="constrained")[1]
         places = np.arange(len(frame))[::-1]
         reach = np.vstack([frame["effect"] - frame["low"], frame["high"] - frame["effect"]])
         ax.errorbar(frame["effect"], places, xerr=np.nan_to_num(reach), fmt="o", capsize=3)
         ax.axvline(0, color="grey", linewidth=0.8)
         labels = [
-            self.target if row.modifier == "all" else f"{row.modifier} {row.value}"
+            self.target if row.modifier == "all" else level_of(row.modifier, row.value)
             for row in frame.itertuples()
         ]
         ax.set_yticks(places, labels)
-        unit = f" ({self.unit})" if self.unit else ""
-        ax.set_xlabel(f"effect of {self.treatment} {self.contrast()} on {self.outcome}{unit}")
+        ax.set_ylim(-0.6, len(places) - 0.4)
+        name_axes(ax, self._axis())
         return ax
 
     def plot_effects(self, ax: Axes | None = None) -> Axes:
@@ -222,8 +225,7 @@ class EffectEstimate(Result):
         if not np.isnan(self.low):
             ax.axvspan(self.low, self.high, color="#1a365d", alpha=0.15, lw=0, label="its interval")
         ax.axvline(0, color="0.5", linewidth=0.8, linestyle="--")
-        ax.set_xlabel(f"estimated {self._axis()}")
-        ax.set_ylabel("units")
+        name_axes(ax, f"estimated {self._axis()}", "units")
         ax.legend(fontsize=8)
         return ax
 
@@ -274,10 +276,10 @@ class EffectEstimate(Result):
             )
         ax.axhline(0, color="0.5", linewidth=0.8, linestyle="--")
         if not numeric:
-            labels = [label.replace("$", r"\$") for label, *_ in groups]
-            ax.set_xticks(range(len(groups)), labels)
-        ax.set_xlabel(modifier.replace("$", r"\$"))
-        ax.set_ylabel(self._axis())
+            labels = [caption(label, 24) for label, *_ in groups]
+            crowded = max(len(text) for text in labels) * len(labels) > 60
+            ax.set_xticks(range(len(groups)), labels, rotation=90 if crowded else 0)
+        name_axes(ax, modifier, self._axis())
         ax.legend(fontsize=8)
         return ax
 
@@ -293,8 +295,7 @@ class EffectEstimate(Result):
 
     def _axis(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""
-        said = f"effect of {self.treatment} {self.contrast()} on {self.outcome}{unit}"
-        return said.replace("$", r"\$")
+        return f"effect of {self.treatment} {self.contrast()} on {self.outcome}{unit}"
 
 
 def _value(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.captions import level_of, name_axes
 from ..core.errors import (
     CausalWarning,
     DataError,
@@ -153,11 +154,11 @@ class GroupEffects(Result):
         ax.hlines(places, self.table["low"], self.table["high"], color="#2b6cb0", lw=3)
         ax.plot(self.table["effect"], places, "o", color="#1a365d")
         ax.axvline(0, color="0.5", linewidth=0.8)
-        labels = [f"{r.column}: {r.group} (n = {r.n:,})" for r in self.table.itertuples()]
-        ax.set_yticks(places, [text.replace("$", r"\$") for text in labels])
+        rows = self.table.itertuples()
+        labels = [level_of(r.column, r.group, ": ", f" (n = {r.n:,})") for r in rows]
+        ax.set_yticks(places, labels)
         ax.set_ylim(-0.6, len(places) - 0.4)
-        label = f"effect of {self.treatment} ({self.contrast}) on {self.outcome}"
-        ax.set_xlabel(label.replace("$", r"\$"))
+        name_axes(ax, f"effect of {self.treatment} ({self.contrast}) on {self.outcome}")
         return ax
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.captions import caption, name_axes
 from ..core.errors import (
     CausalWarning,
     ParameterError,
@@ -171,13 +172,23 @@ class OmittedVariableBounds(Result):
         )  # fmt: skip
         for row in self.table.itertuples():
             ax.plot(row.treatment, row.outcome, "D", color="#2b6cb0", ms=4, clip_on=False)
-            label = f"{number(row.times)} × {row.column}".replace("$", r"\$")
+            # Names point into the picture and leave its size alone.
+            left = row.treatment <= right / 2
             ax.annotate(
-                label, (row.treatment, row.outcome), (5, 4), textcoords="offset points", fontsize=8
-            )
+                caption(f"{number(row.times)} × {row.column}", 28),
+                (row.treatment, row.outcome),
+                (5 if left else -5, -4 if row.outcome > 0.9 * top else 4),
+                textcoords="offset points",
+                fontsize=8,
+                ha="left" if left else "right",
+                va="top" if row.outcome > 0.9 * top else "bottom",
+            ).set_in_layout(False)
         of = f"the weights that balance {self.treatment}" if self.arms else self.treatment
-        ax.set_xlabel(f"explains this share of what is left of {of}".replace("$", r"\$"))
-        ax.set_ylabel(f"and this share of what is left of {self.outcome}".replace("$", r"\$"))
+        name_axes(
+            ax,
+            f"explains this share of what is left of {of}",
+            f"and this share of what is left of {self.outcome}",
+        )
         return ax
 
 

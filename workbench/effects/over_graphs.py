@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.captions import name_axes, name_places
 from ..core.errors import CausalWarning, IdentificationError, recording
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
@@ -131,17 +132,16 @@ class EffectsOverGraphs(Result):
         share."""
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         shown = [a for a in self.answers if not np.isnan(a.value)][:most][::-1]
         for y, a in enumerate(shown):
             if a.answer is not None:
                 ax.plot([a.answer.low, a.answer.high], [y, y], color="#2b6cb0", linewidth=1.6)
             ax.scatter([a.value], [y], s=25 + 175 * a.share, color="#2b6cb0", zorder=3)
         ax.axvline(0, color="grey", linewidth=0.8)
-        labels = [f"{a.way} ({a.share:.0%})".replace("$", r"\$") for a in shown]
-        ax.set_yticks(range(len(shown)), labels)
+        name_places(ax, range(len(shown)), [f"{a.way} ({a.share:.0%})" for a in shown])
         ax.set_ylim(-0.7, max(len(shown), 1) - 0.3)
-        ax.set_xlabel(f"effect of {self.treatment} on {self.outcome}".replace("$", r"\$"))
+        name_axes(ax, f"effect of {self.treatment} on {self.outcome}")
         return ax
 
 

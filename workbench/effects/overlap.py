@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.captions import caption, level_of, name_axes
 from ..core.errors import CausalWarning, recording, warn
 from ..core.results import Result, number
 from ..core.saving import saveable
@@ -135,17 +136,19 @@ class Overlap(Result):
                 ax.scatter(self.score[part, 0], self.received[part], s=9, alpha=0.5, color=color)
             low, high = self.received.min(), self.received.max()
             ax.plot([low, high], [low, high], color="0.6", linewidth=0.8)
-            ax.set_xlabel(f"{self.treatment} predicted from the covariates".replace("$", r"\$"))
-            ax.set_ylabel(f"{self.treatment} received".replace("$", r"\$"))
+            name_axes(
+                ax,
+                f"{self.treatment} predicted from the covariates",
+                f"{self.treatment} received",
+            )
             return ax
         bins = np.linspace(0, 1, 26)
         shown = 1 if len(self.arms) == 2 else None
         for j, arm in enumerate(self.arms):
             got = self.score[self.received == j, j if shown is None else shown]
-            ax.hist(got, bins=bins, alpha=0.5, label=f"received {arm!r}".replace("$", r"\$"))
-        own = "the arm received" if shown is None else repr(self.arms[1]).replace("$", r"\$")
-        ax.set_xlabel(f"propensity of {own}")
-        ax.set_ylabel("units")
+            ax.hist(got, bins=bins, alpha=0.5, label=caption(f"received {arm!r}"))
+        own = "the arm received" if shown is None else repr(self.arms[1])
+        name_axes(ax, f"propensity of {own}", "units")
         ax.legend()
         return ax
 
@@ -163,10 +166,15 @@ class Overlap(Result):
         ax.plot(shown["before"], places, "o", mfc="none", color="#c05621", label="before")
         ax.plot(shown["after"], places, "o", color="#2b6cb0", label="after weighting")
         ax.axvline(0.1, color="0.5", linewidth=0.8, linestyle="--")
-        ax.set_yticks(places, [str(name).replace("$", r"\$") for name in shown.index])
+        cut = [str(name).partition("=") for name in shown.index]
+        labels = [
+            level_of(name, level, between) if between else caption(name)
+            for name, between, level in cut
+        ]
+        ax.set_yticks(places, labels, fontsize=8)
         ax.set_xlim(left=0)
         what = "correlation with the dose" if self.arms is None else "standardised difference"
-        ax.set_xlabel(f"{what}, absolute (0.1 is noticeable)")
+        name_axes(ax, f"{what}, absolute (0.1 is noticeable)")
         ax.legend(fontsize=8)
         return ax
 

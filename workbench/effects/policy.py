@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.captions import name_axes, name_places
 from ..core.errors import (
     CausalWarning,
     DataError,
@@ -136,7 +137,6 @@ class PolicyValue(Result):
 
         ax = plt.subplots(layout="constrained")[1] if ax is None else ax
         label = f"mean {self.outcome}{' with costs' if any(self.costs.values()) else ''}"
-        label = label.replace("$", r"\$")
         if self.curve is None:
             places = np.arange(len(self.values))[::-1]
             reach = [
@@ -144,9 +144,10 @@ class PolicyValue(Result):
                 self.values["high"] - self.values["value"],
             ]
             ax.errorbar(self.values["value"], places, xerr=np.array(reach), fmt="o", capsize=3)
-            ax.set_yticks(places, [n.replace("$", r"\$") for n in self.values.index])
+            fixed = [f"everybody {arm!r}" for arm in self.costs]
+            name_places(ax, places, ["the rule", *fixed])
             ax.set_ylim(-0.6, len(places) - 0.4)
-            ax.set_xlabel(label)
+            name_axes(ax, label, self.treatment)
             return ax
         curve, top = self.curve, self.values.iloc[0]
         ax.fill_between(curve["share"], curve["low"], curve["high"], alpha=0.2, lw=0, color="C0")
@@ -156,8 +157,7 @@ class PolicyValue(Result):
         ax.errorbar(
             top["share"], top["value"], yerr=reach, fmt="o", capsize=3, color="C1", label="the rule"
         )
-        ax.set_xlabel(f"share given {self.treatment} = {list(self.costs)[1]}".replace("$", r"\$"))
-        ax.set_ylabel(label)
+        name_axes(ax, f"share given {self.treatment} = {list(self.costs)[1]}", label)
         ax.legend(fontsize=8)
         return ax
 

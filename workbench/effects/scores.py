@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from ..core.captions import name_places
 from ..core.errors import (
     CausalWarning,
     DataError,
@@ -145,7 +146,7 @@ class Comparison(Result):
         ax.text(
             0, 1.01, "constant effect", transform=ax.get_xaxis_transform(), ha="center", fontsize=8
         )
-        ax.set_yticks(places, [n.replace("$", r"\$") for n in self.table.index])
+        name_places(ax, places, self.table.index)
         ax.set_ylim(-0.6, len(places) - 0.4)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
         ax.set_xlabel(f"held-out {self.score.upper()}-score (right is better)")
