@@ -155,7 +155,7 @@ class Calibration(Result):
         of = f"of {self.treatment} ({self.contrast}) on {self.outcome}"
         name_axes(ax, f"predicted effect {of}", "effect found on held-out rows")
         # Above the axes: bars of few groups may lie anywhere inside.
-        ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+        ax.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
         return ax
 
     def plot_toc(self, ax: Axes | None = None) -> Axes:
