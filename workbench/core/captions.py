@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_CHARACTER = 0.082  # inches, of matplotlib's default font and size
+_CHARACTER = 0.076  # inches, of matplotlib's default font and size
 
 
 def caption(text: Any, width: int = 34, lines: int = 2) -> str:
@@ -49,7 +49,7 @@ def name_axes(ax: Axes, x: Any = None, y: Any = None) -> None:
     beside = [line for tick in ax.get_yticklabels() for line in tick.get_text().split("\n")]
     width -= _CHARACTER * max(max(map(len, beside), default=0) - 8, 0)
     if x is not None:
-        ax.set_xlabel(caption(x, max(int(width / _CHARACTER) - 6, 20), 3))
+        ax.set_xlabel(caption(x, max(int(width / _CHARACTER) - 4, 20), 3))
     if y is not None:
         ax.set_ylabel(caption(y, max(int(height / _CHARACTER) - 2, 20), 3))
 
