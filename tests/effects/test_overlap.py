@@ -1,5 +1,7 @@
 """Overlap, balance and effective sample size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,3 +75,12 @@ def test_order_of_columns_has_no_influence():
     df = table(1.0)
     one, two = overlap(df, "t", ["z", "u"]), overlap(df, "t", ["u", "z"])
     np.testing.assert_allclose(one.score, two.score)
+
+
+def test_what_stays_unbalanced_is_part_of_the_verdict():
+    rng = np.random.default_rng(1)
+    df = pd.DataFrame({"bmi": rng.normal(27, 4, 300), "drug": np.tile(["a", "b"], 150)})
+    found = replace(overlap(df, "drug"), balance=pd.DataFrame({"after": [0.02]}, index=["bmi"]))
+    assert found.verdict() == "good: like is compared with like."
+    found = replace(found, balance=pd.DataFrame({"after": [-0.14]}, index=["bmi"]))
+    assert "'bmi' still differs by 0.14 sd" in found.verdict()

@@ -216,3 +216,13 @@ def test_nothing_is_gained_where_nothing_is_to_be_gained(kind):
         hits += (found.gains["low"] <= 0) & (found.gains["high"] >= 0)
         better += found.verdict().startswith("Better")
     assert (hits / runs > 0.86).all() and better / runs < 0.1
+
+
+def test_a_rule_made_from_these_rows_is_not_called_better_without_a_condition():
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=600), rng.integers(0, 2, 600)
+    y = t * x + rng.normal(size=600)
+    given = policy_value(x > 0, y, t, X=x, n_folds=2)
+    assert given.verdict().endswith("if these rows had no part in making the rule.")
+    everybody = policy_value(np.ones(600, dtype=int), y + 2 * t, t, X=x, n_folds=2)
+    assert ", the same as with" in everybody.summary()

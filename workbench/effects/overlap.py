@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FLOOR = 0.01  # a propensity below this is no evidence that the arm was possible
-_LARGE_SMD = 0.25
+_NOTICEABLE, _LARGE_SMD = 0.1, 0.25
 
 
 @saveable
@@ -94,6 +94,17 @@ class Overlap(Result):
         return f"Overlap for {self.treatment!r} is {self.grade}: effective rows {ess}; {outside}."
 
     def verdict(self) -> str:
+        left = self.balance["after"].abs()
+        if (
+            self.grade == "good"
+            and self.arms is not None
+            and len(left)
+            and left.max() > _NOTICEABLE
+        ):
+            return (
+                f"good: comparable units exist; after weighting {left.idxmax()!r} still differs by "
+                f"{number(left.max())} sd, which the outcome models must account for."
+            )
         return {
             "good": "good: like is compared with like.",
             "limited": "limited: the answer leans on few comparable units or on the model's form.",

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 Rule = Callable[[pd.DataFrame], Any]
 
 
+_GIVEN = "given by the caller"
+
+
 @saveable
 @dataclass(frozen=True, repr=False, eq=False)
 class PolicyValue(Result):
@@ -84,8 +87,8 @@ class PolicyValue(Result):
         return (
             f"Under {self.rule} mean {self.outcome!r}{costs} is {number(top['value'])} "
             f"({interval(top['low'], top['high'])}; {given}), "
-            f"{number(abs(row['gain']))} {'more' if row['gain'] > 0 else 'less'} than with "
-            f"{worst} (difference {interval(row['low'], row['high'])})."
+            f"{_less_or_more(row['gain'])} with {worst} "
+            f"(difference {interval(row['low'], row['high'])})."
         )
 
     def _given(self) -> str:
@@ -102,7 +105,10 @@ class PolicyValue(Result):
         better = self.gains["low"] > 0 if self.maximise else self.gains["high"] < 0
         worse = self.gains["high"] < 0 if self.maximise else self.gains["low"] > 0
         if better.all():
-            return "Better than giving everybody the same."
+            found = "Better than giving everybody the same"
+            # Only the caller knows where these decisions come from.
+            given = ", if these rows had no part in making the rule"
+            return f"{found}{given if self.how_decided == _GIVEN else ''}."
         if worse.any():
             return f"Worse than {', '.join(self.gains.index[worse])}."
         open_ = self.gains.index[~better]
@@ -162,6 +168,12 @@ class PolicyValue(Result):
         return ax
 
 
+def _less_or_more(gain: float) -> str:
+    if gain == 0:
+        return "the same as"
+    return f"{number(abs(gain))} {'more' if gain > 0 else 'less'} than"
+
+
 def policy_value(
     policy: Any,
     Y: Any,
@@ -185,8 +197,8 @@ def policy_value(
     rows that its fit has not seen.
 
     Args:
-        policy: The arm of each row (array or Series; for two arms also true or false: whether to
-            give the second); a function from the DataFrame of X to arms;
+        policy: The arm of each row, decided without these rows (array or Series; for two arms also
+            true or false: whether to give the second); a function from the DataFrame of X to arms;
             or an effect estimator (or its name), which gives each unit the arm with the largest
             effect less cost. A fitted estimator decides as it is if none of the rows of X is one
             that it was fitted on; otherwise copies decide for half of the rows, part by part, each
@@ -215,7 +227,7 @@ def policy_value(
         >>> y = t * x + rng.normal(size=900)
         >>> found = policy_value((x > 0).astype(int), y, t, X=x, n_folds=2)
         >>> found.verdict()
-        'Better than giving everybody the same.'
+        'Better than giving everybody the same, if these rows had no part in making the rule.'
     """
     check_alpha(alpha)
     with recording() as notes:
@@ -237,7 +249,7 @@ def policy_value(
             rank = gain[:, 1] - gain[:, 0]
         else:
             arms = policy(data.x.frame.copy()) if callable(policy) else beside["policy"]
-            chosen, rule, said = _positions(arms, data), "the rule", "given by the caller"
+            chosen, rule, said = _positions(arms, data), "the rule", _GIVEN
         data, net = some_rows(data, seen), net[seen]
         values, gains = valued(net, chosen, data, alpha)
         two = rank is not None and len(data.arms) == 2
