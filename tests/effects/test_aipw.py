@@ -1,5 +1,7 @@
 """AIPW: known effects, coverage, weights, the treated, propensity floors."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,3 +175,16 @@ def test_one_end_of_a_contrast_is_compared_with_another_arm(arms):
     assert back < -0.5
     assert fitted.ate(T0=second) == fitted.ate(T1=first) == back
     assert fitted.ate(T0=first) == fitted.ate(T1=second) == fitted.ate() == -back
+
+
+def test_people_far_from_those_fitted_are_named():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"age": rng.uniform(20, 80, 200)})
+    fitted = AIPW(n_folds=2).fit(rng.normal(size=200), rng.integers(0, 2, 200), X=x)
+    new = pd.DataFrame({"age": [50.0, 82.0, 120.0]}, index=["ann", "bob", "eve"])
+    with pytest.warns(CausalWarning, match=r"'age' of 1 row .* \(first at row eve: 120\)"):
+        fitted.effect_interval(new)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CausalWarning)
+        fitted.effect(new.iloc[:2])
+        fitted.effect()

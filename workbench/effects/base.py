@@ -13,7 +13,13 @@ from ..core.results import number
 from ..core.seeding import Seed, sequence, spawn
 from ..tables.effect_data import EffectData, arms_compared, effect_data
 from ..tables.gate import Table, table
-from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank, tell_strength
+from .conditions import (
+    check_clusters,
+    rows_that_weigh,
+    tell_extrapolation,
+    tell_size_and_rank,
+    tell_strength,
+)
 from .overlap import diagnose
 
 
@@ -211,7 +217,7 @@ class EffectEstimator(Parameterised):
 
         Without modifiers the answer is one number, (1,). T0 and T1 default to the first and the
         second arm of ``arms_`` (one given alone to the first that is another), or to doses 0 and
-        1. Columns are matched by name.
+        1. Columns are matched by name; rows far outside those fitted are named in a warning.
         """
         t0, t1 = self._contrast(T0, T1)
         return self._effect(self._modifiers(X), t0, t1)
@@ -386,7 +392,7 @@ class EffectEstimator(Parameterised):
             X = pd.DataFrame(array, columns=list(names))
         elif not self.x_named_ and isinstance(X, pd.DataFrame) and X.shape[1] == len(names):
             X = X.set_axis(list(names), axis=1)
-        return table(
+        asked = table(
             X,
             schema=self.x_schema_,
             columns=names,
@@ -394,6 +400,8 @@ class EffectEstimator(Parameterised):
             min_rows=0,
             drop=False,
         )
+        tell_extrapolation(self.x_, asked.frame)
+        return asked
 
     def _contrast(self, T0: Any, T1: Any) -> tuple[Any, Any]:
         self._require_fitted()

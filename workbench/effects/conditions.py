@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from ..core.errors import DataError, QuestionError, warn
 from ..core.results import number
@@ -17,6 +18,7 @@ _SMALL_ARM = 20
 _FEW_CLUSTERS = 20
 _FEW_CLUSTERS_OF_ARM = 8
 _WEAK_F = 10.0
+_BEYOND = 0.1  # of the fitted range: new rows of the same kind now and then leave it by less
 
 
 def rows_that_weigh(data: EffectData) -> EffectData:
@@ -164,3 +166,23 @@ def tell_strength(data: EffectData, instruments: Table) -> None:
             "below 10): estimate and interval are not to be relied on",
             instruments.names,
         )
+
+
+def tell_extrapolation(fitted: pd.DataFrame, asked: pd.DataFrame) -> None:
+    """Warn of rows whose numbers lie far outside those fitted: no interval covers that."""
+    for name in fitted.columns:
+        if isinstance(fitted[name].dtype, pd.CategoricalDtype):
+            continue
+        low, high = fitted[name].min(), fitted[name].max()
+        reach = _BEYOND * (high - low)
+        beyond = ((asked[name] < low - reach) | (asked[name] > high + reach)).to_numpy()
+        if beyond.any():
+            first = int(beyond.argmax())
+            warn(
+                "extrapolation",
+                f"{name!r} of {count(int(beyond.sum()), 'row')} lies far outside the rows fitted, "
+                f"{number(low)} to {number(high)} (first at row {asked.index[first]}: "
+                f"{number(asked[name].iloc[first])}): effect and interval there rest on the form "
+                "of the model alone",
+                [name],
+            )
