@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -161,3 +163,16 @@ def test_arms_are_found_by_value():
     assert arm(("a", "b"), "a", "t") == 0
     with pytest.raises(QuestionError, match="'t'.*no such arm.*7.*Arms: 0, 1"):
         arm((0, 1), 7, "t")
+
+
+def test_the_alphabet_is_named_where_nobody_put_text_in_order():
+    rng = np.random.default_rng(0)
+    arms = np.where(rng.random(40) < 0.5, "active", "placebo")
+    y = rng.normal(size=40)
+    with pytest.warns(CausalWarning, match="against 'T0?' = 'active'"):
+        effect_data(y, arms)
+    with pytest.warns(CausalWarning, match="share of 'Y0?' = 'ok' .'high' counts as 0."):
+        effect_data(np.where(y > 0, "ok", "high"), np.arange(40) % 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CausalWarning)
+        effect_data(y, pd.Series(arms).astype(pd.CategoricalDtype(["placebo", "active"])))

@@ -141,6 +141,11 @@ def effect_data(
     t, arms = _treatment(
         parts["T"][t_name], t_table.schema[t_name], discrete_treatment, max_arms, min_arm
     )
+    if schema is None:
+        column = parts["Y"][y_name]
+        levels = column.cat.categories[::-1] if y_table.schema[y_name].is_discrete else ()
+        _tell_alphabet(Y, levels, y_name, "the effect is on the share of", "counts as 0")
+        _tell_alphabet(T, arms or (), t_name, "effects are against", "comes next")
     x = None if x_table is None else Table(parts["X"], x_table.schema, x_table.named)
     w = None if w_table is None else Table(parts["W"], w_table.schema, w_table.named)
     z = None if z_table is None else Table(parts["Z"], z_table.schema, z_table.named)
@@ -323,6 +328,20 @@ def _outcome(column: pd.Series, feature: Feature) -> np.ndarray:
         refuse_scale(column)
         warn_of_lone_values({str(column.name): column})
     return values
+
+
+def _tell_alphabet(given: Any, levels: Sequence[Any], name: str, first: str, second: str) -> None:
+    """Say which level plays which part where nobody has put levels of text in order."""
+    ordered = isinstance(getattr(given, "dtype", None), pd.CategoricalDtype)
+    if isinstance(given, pd.DataFrame) or ordered or len(levels) < 2:
+        return
+    if all(isinstance(level, str) for level in levels[:2]):
+        warn(
+            "level-order",
+            f"{first} {name!r} = {levels[0]!r} ({levels[1]!r} {second}), by the alphabet; pass an "
+            "ordered pd.Categorical to choose",
+            [name],
+        )
 
 
 def _treatment(
