@@ -216,3 +216,22 @@ def test_nothing_is_gained_where_nothing_is_to_be_gained(kind):
         hits += (found.gains["low"] <= 0) & (found.gains["high"] >= 0)
         better += found.verdict().startswith("Better")
     assert (hits / runs > 0.86).all() and better / runs < 0.1
+
+
+def test_the_curve_does_not_ask_who_comes_first_in_the_table():
+    df = table(400)
+    fitted = AIPW(n_folds=2).fit(df.y, df.t, X=df[["a"]].rename(columns={"a": "x"}))
+    new = table(400, seed=1)
+    new["x"] = np.where(new.a > 0, 0.25, 0.75)  # two values that the fit has not seen
+    new = new.iloc[np.argsort(-new.y * (2 * new.t - 1))]
+    curve = policy_value(fitted, new.y, new.t, X=new[["x"]], W=new[["a"]]).curve
+    other = new.sample(frac=1, random_state=0)
+    again = policy_value(fitted, other.y, other.t, X=other[["x"]], W=other[["a"]]).curve
+    pd.testing.assert_frame_equal(curve, again)
+    np.testing.assert_allclose(curve["share"], np.arange(21) / 20)
+
+
+def test_costs_may_be_numpy_numbers():
+    df = table(100)
+    found = policy_value(np.ones(100, int), df.y, df.t, W=df[["a"]], cost=np.int64(1))
+    assert found.costs == {0: 0.0, 1: 1.0}

@@ -37,6 +37,12 @@ def quantile(alpha: float, df: float = float("inf")) -> float:
     return float(ndtri(1 - alpha / 2) if np.isinf(df) else stdtrit(max(df, 1), 1 - alpha / 2))
 
 
+def check_target(target: Any) -> None:
+    """Refuse what is neither the average effect nor that on the treated."""
+    if target not in ("ATE", "ATT"):
+        raise ParameterError("must be 'ATE' or 'ATT'", column="target", value=target)
+
+
 class EffectEstimator(Parameterised):
     """Base of all effect estimators: ``fit`` checks and diagnoses, then calls ``_fit``.
 
@@ -199,6 +205,7 @@ class EffectEstimator(Parameterised):
         self.weight_, self.groups_ = data.weight, data.groups
         self.x_schema_ = None if data.x is None else data.x.schema
         self.x_named_ = data.x is not None and data.x.named
+        self.labelled_ = data.labelled
 
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
         raise TypeError(f"{type(self).__name__} must define _fit")
@@ -272,7 +279,9 @@ class EffectEstimator(Parameterised):
 
         Raises:
             QuestionError: The estimator has no such average.
+            ParameterError: Another target.
         """
+        check_target(target)
         t0, t1 = self._contrast(T0, T1)
         if target == "ATT" and not self.defines_att:
             raise QuestionError(

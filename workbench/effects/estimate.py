@@ -15,7 +15,7 @@ from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
 from ..tables.schema import Schema
-from .base import EffectEstimator, Estimate
+from .base import EffectEstimator, Estimate, check_target
 from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
 from .group_effects import averages_within, groups_by
@@ -140,8 +140,7 @@ def estimate(
 
 
 def _check_options(target: str, alpha: float) -> None:
-    if target not in ("ATE", "ATT"):
-        raise ParameterError("must be 'ATE' or 'ATT'", column="target", value=target)
+    check_target(target)
     if not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise ParameterError("must lie between 0 and 1", column="alpha", value=alpha)
 

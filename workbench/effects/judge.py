@@ -67,13 +67,12 @@ def gate(
             column="X",
             advice="Pass the columns by which effects may differ.",
         )
-    labelled = any(isinstance(v, pd.DataFrame | pd.Series) for v in (Y, T, X, W))
     rows, found = pd.DataFrame(index=data.index), {}
     for name, values in beside.items():
         frame, _ = as_frame(values, name, name)
         if frame.shape[1] != 1:
             raise DataError(f"has {frame.shape[1]} columns, one is needed", column=name)
-        by_label = labelled and isinstance(values, pd.DataFrame | pd.Series)
+        by_label = data.labelled and isinstance(values, pd.DataFrame | pd.Series)
         if by_label or len(frame) != len(rows):
             frame = align(rows, frame.set_axis([name], axis=1), name, "the data")
         found[name] = frame.iloc[:, 0].to_numpy()

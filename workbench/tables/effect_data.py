@@ -41,6 +41,7 @@ class EffectData:
         y_name, t_name: Names for messages and results.
         index: The rows' labels.
         z: Instruments, or None.
+        labelled: Whether the labels are the caller's; else rows are known by position only.
     """
 
     y: np.ndarray
@@ -54,6 +55,7 @@ class EffectData:
     t_name: str
     index: pd.Index
     z: Table | None = None
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.y)
@@ -167,6 +169,7 @@ def effect_data(
         t_name=t_name,
         index=parts[lead].index,
         z=z,
+        labelled=bool(labelled),
     )
 
 
