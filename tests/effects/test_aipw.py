@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.core.errors import CausalWarning, DataError, ParameterError
-from workbench.effects import AIPW
+from workbench.core.errors import CausalWarning, DataError, ParameterError, QuestionError
+from workbench.effects import AIPW, estimate
 
 
 def linear_law(n, seed):
@@ -160,3 +160,14 @@ def test_an_arm_within_one_cluster_is_refused():
         AIPW().fit(y, (groups == 3).astype(int), W=z, groups=groups)
     with pytest.raises(DataError, match="2 clusters"):
         AIPW().fit(y, np.arange(80) % 2, groups=np.arange(80) // 40)
+
+
+def test_an_arm_is_compared_with_another_one(confounded):
+    df = confounded(200)
+    fitted = AIPW(n_folds=2).fit(df.y, df.t, W=df[["b"]])
+    assert fitted.ate(T0=1) == fitted.ate(T1=0) == pytest.approx(-fitted.ate())
+    asked = {"treatment": "t", "outcome": "y", "estimator": "AIPW"}
+    found = estimate(df, ["b"], **asked, T1=0)
+    assert (found.t0, found.t1) == (1, 0) and found.value < 0
+    with pytest.raises(QuestionError, match="with itself"):
+        estimate(df, ["b"], **asked, T0=1.0, T1=1)

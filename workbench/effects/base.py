@@ -11,7 +11,7 @@ from ..core.errors import DataError, NotFittedError, ParameterError, QuestionErr
 from ..core.parameters import Parameterised
 from ..core.results import number
 from ..core.seeding import Seed, sequence, spawn
-from ..tables.effect_data import EffectData, arm, effect_data
+from ..tables.effect_data import EffectData, effect_data, two_arms
 from ..tables.gate import Table, table
 from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank, tell_strength
 from .overlap import diagnose
@@ -216,7 +216,8 @@ class EffectEstimator(Parameterised):
         """E[Y(T1) - Y(T0) | X] for each row of X, (m,); X=None: the rows fitted.
 
         Without modifiers the answer is one number, (1,). T0 and T1 default to the first and the
-        second arm, or to doses 0 and 1. Rows are matched by column name.
+        second arm (beside one that is given, to the first of the others), or to doses 0 and 1.
+        Rows are matched by column name.
         """
         t0, t1 = self._contrast(T0, T1)
         return self._effect(self._modifiers(X), t0, t1)
@@ -405,11 +406,7 @@ class EffectEstimator(Parameterised):
     def _contrast(self, T0: Any, T1: Any) -> tuple[Any, Any]:
         self._require_fitted()
         if self.arms_ is not None:
-            first = self.arms_[0] if T0 is None else T0
-            second = self.arms_[1] if T1 is None else T1
-            return arm(self.arms_, _scalar(first), self.t_name_), arm(
-                self.arms_, _scalar(second), self.t_name_
-            )
+            return two_arms(self.arms_, _scalar(T0), _scalar(T1), self.t_name_)
         doses = []
         for label, given, default in (("T0", T0, 0.0), ("T1", T1, 1.0)):
             value = _scalar(default if given is None else given)

@@ -19,7 +19,7 @@ from .base import EffectEstimator, Estimate, check_target
 from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
 from .group_effects import averages_within, groups_by
-from .judge import as_estimator
+from .judge import as_estimator, ends
 from .question import Question, outcome_level, question_data, structure_of, unit_of, warn_if_arms
 
 DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES = "AIPW", "LinearDML"
@@ -146,13 +146,8 @@ def _check_options(target: str, alpha: float) -> None:
 
 
 def _contrast(data: EffectData, T0: Any, T1: Any) -> tuple[Any, Any]:
-    if T0 is not None and T0 == T1:
-        raise QuestionError(
-            "is compared with itself", column=data.t_name, value=T0, advice="Give two values."
-        )
     if data.arms is not None:
-        t0 = data.arms[0] if T0 is None else T0
-        t1 = next(a for a in data.arms if a != t0) if T1 is None else T1
+        t0, t1 = (data.arms[k] for k in ends(data, T0, T1))
         others = [a for a in data.arms if a not in (t0, t1)]
         if others and (T0 is None or T1 is None):
             warn(
@@ -162,6 +157,10 @@ def _contrast(data: EffectData, T0: Any, T1: Any) -> tuple[Any, Any]:
                 [data.t_name],
             )
         return t0, t1
+    if T0 is not None and T0 == T1:
+        raise QuestionError(
+            "is compared with itself", column=data.t_name, value=T0, advice="Give two values."
+        )
     low, high = float(data.t.min()), float(data.t.max())
     if low <= 0 and high >= 1:
         defaults = (0.0, 1.0)

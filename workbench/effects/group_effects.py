@@ -247,7 +247,8 @@ def _ends(fitted: EffectEstimator, T0: Any, T1: Any) -> tuple[Any, Any]:
     """The contrast in the user's terms."""
     if fitted.arms_ is None:
         return (0.0 if T0 is None else T0), (1.0 if T1 is None else T1)
-    return (fitted.arms_[0] if T0 is None else T0), (fitted.arms_[1] if T1 is None else T1)
+    t0, t1 = fitted._contrast(T0, T1)
+    return fitted.arms_[t0], fitted.arms_[t1]
 
 
 def _columns(fitted: EffectEstimator, by: Any) -> pd.DataFrame:

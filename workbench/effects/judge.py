@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from ..core.errors import DataError, ParameterError, QuestionError, unrecorded
 from ..core.seeding import Seed
-from ..tables.effect_data import EffectData, arm, effect_data
+from ..tables.effect_data import EffectData, effect_data, two_arms
 from ..tables.gate import Table, align, as_frame, as_plain, count
 from .aipw import AIPW
 from .base import EffectEstimator, fresh, quantile
@@ -83,8 +83,7 @@ def gate(
 
 def ends(data: EffectData, T0: Any, T1: Any) -> tuple[int, int]:
     """Positions of the arms of a contrast; by default the first two."""
-    t0 = 0 if T0 is None else arm(data.arms, T0, data.t_name)
-    t1 = (1 if t0 == 0 else 0) if T1 is None else arm(data.arms, T1, data.t_name)
+    t0, t1 = two_arms(data.arms, T0, T1, data.t_name)
     if t0 == t1:
         raise QuestionError(
             "is compared with itself",

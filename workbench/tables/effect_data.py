@@ -411,6 +411,17 @@ def arm(arms: Sequence[Any], value: Any, name: str) -> int:
     )
 
 
+def two_arms(arms: Sequence[Any], T0: Any, T1: Any, name: str) -> tuple[int, int]:
+    """Indices of the arms of a contrast, T1 against T0.
+
+    By default the first arm and the second; beside one that is given, the first of the others.
+    """
+    t0 = None if T0 is None else arm(arms, T0, name)
+    t1 = None if T1 is None else arm(arms, T1, name)
+    t0 = int(t1 == 0) if t0 is None else t0
+    return t0, int(t0 == 0) if t1 is None else t1
+
+
 def _weights(frame: pd.DataFrame | None) -> np.ndarray | None:
     if frame is None:
         return None
