@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.core.errors import CausalWarning, DataError, ParameterError
-from workbench.effects import AIPW
+from workbench.core.errors import CausalWarning, DataError, ParameterError, QuestionError
+from workbench.effects import AIPW, estimate
 
 
 def linear_law(n, seed):
@@ -188,3 +188,14 @@ def test_people_far_from_those_fitted_are_named():
         warnings.simplefilter("error", CausalWarning)
         fitted.effect(new.iloc[:2])
         fitted.effect()
+
+
+def test_an_arm_is_compared_with_another_one(confounded):
+    df = confounded(200)
+    fitted = AIPW(n_folds=2).fit(df.y, df.t, W=df[["b"]])
+    assert fitted.ate(T0=1) == fitted.ate(T1=0) == pytest.approx(-fitted.ate())
+    asked = {"treatment": "t", "outcome": "y", "estimator": "AIPW"}
+    found = estimate(df, ["b"], **asked, T1=0)
+    assert (found.t0, found.t1) == (1, 0) and found.value < 0
+    with pytest.raises(QuestionError, match="with itself"):
+        estimate(df, ["b"], **asked, T0=1.0, T1=1)

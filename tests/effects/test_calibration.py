@@ -11,7 +11,7 @@ from workbench.core.seeding import spawn
 from workbench.effects import calibration
 from workbench.effects.calibration import best_linear_predictor
 from workbench.effects.judge import Judge, gate
-from workbench.effects.targeting import area_under_toc, ranks_within
+from workbench.effects.targeting import area_under_toc, ranks_within, toc
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning")
 
@@ -183,3 +183,14 @@ def test_differences_are_not_found_where_there_are_none():
         for df in (table(300, seed, slope=0.0) for seed in range(60))
     ]
     assert np.mean([f.p_value < 0.05 for f in found]) < 0.12
+
+
+def test_the_toc_of_ties_does_not_ask_who_comes_first_in_the_table():
+    rng = np.random.default_rng(0)
+    score = np.sort(rng.normal(size=100))[::-1]  # the largest effects come first
+    share = np.full(100, 0.01)
+    flat = toc(score, np.zeros(100), share, None, 99.0, 0.05)
+    np.testing.assert_allclose(flat["value"], 0, atol=1e-12)
+    two = toc(score, np.repeat([1.0, 0.0], 50), share, None, 99.0, 0.05)
+    gap = score[:50].mean() - score.mean()
+    np.testing.assert_allclose(two["value"].iloc[:10], gap)

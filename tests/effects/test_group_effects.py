@@ -89,3 +89,43 @@ def test_what_can_t_be_grouped(confounded):
         group_effects(fitted, df.team[:99])
     with pytest.raises(ParameterError, match="estimator"):
         group_effects(3.0)
+
+
+def test_groups_are_matched_by_label_where_the_fit_was_labelled(confounded):
+    df = confounded(200)  # labels 0, 1, 2, ...
+    labelled = AIPW(n_folds=2).fit(df.y, df.t, W=df[["b"]])
+    straight = group_effects(labelled, df.team).table
+    pd.testing.assert_frame_equal(group_effects(labelled, df.team.iloc[::-1]).table, straight)
+    with pytest.raises(DataError, match="different index labels"):
+        group_effects(labelled, df.team.set_axis(range(1, 201)))
+    # A fit on arrays knows positions only.
+    by_place = AIPW(n_folds=2).fit(df.y.to_numpy(), df.t.to_numpy(), W=df[["b"]].to_numpy())
+    found = group_effects(by_place, df.team.set_axis(range(200, 0, -1))).table
+    np.testing.assert_allclose(found["effect"], straight["effect"])
+
+
+def test_a_group_of_few_clusters_has_few_degrees_of_freedom(confounded):
+    df = confounded(400)
+    clusters = np.arange(400) // 20
+    fitted = AIPW(n_folds=2).fit(df.y, df.t, W=df[["b"]], groups=clusters)
+    found = group_effects(fitted, np.where(clusters < 3, "three", "rest")).table
+    three = found.set_index("group").loc["three"]
+    assert three["high"] - three["low"] == pytest.approx(2 * 4.303 * three["se"], rel=1e-3)
+    with pytest.raises(DataError, match="rows of several clusters"):
+        group_effects(fitted, np.char.add("site ", clusters.astype(str)))
+
+
+def test_numbers_with_few_values_and_times_are_groups(confounded):
+    df = confounded(240)
+    fitted = AIPW(n_folds=2).fit(df.y, df.t, W=df[["b"]])
+    assert list(group_effects(fitted, np.arange(240) % 3).table["group"]) == ["0", "1", "2"]
+    days = pd.Series(pd.date_range("2026-01-01", periods=240), name="day")
+    found = group_effects(fitted, days).table
+    assert len(found) == 4 and found["group"].iloc[0].startswith("2026-01-01")
+
+
+def test_another_target_is_refused(confounded):
+    df = confounded(200)
+    fitted = AIPW(n_folds=2).fit(df.y, df.t, W=df[["b"]])
+    with pytest.raises(ParameterError, match="ATE"):
+        group_effects(fitted, df.team, target="att")

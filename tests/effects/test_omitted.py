@@ -136,6 +136,8 @@ def test_what_can_t_be_compared():
         omitted_variable_bounds(df.y, df.d)
     with pytest.raises(QuestionError, match="'zz'.*Did you mean 'z'"):
         omitted_variable_bounds(df.y, df.d, W=df[["z", "u"]], columns=["zz"])
+    with pytest.raises(ParameterError, match="columns"):
+        omitted_variable_bounds(df.y, df.d, W=df[["z"]], columns=[])
     with pytest.raises(ParameterError, match="times"):
         omitted_variable_bounds(df.y, df.d, W=df[["z"]], times=[0])
 
@@ -175,3 +177,14 @@ def test_e_values_of_estimates(confounded):
         e_value(2.0, 2.5, 3.0)
     with pytest.raises(ParameterError, match="sd"):
         e_value(2.0, sd=0.0)
+    with pytest.raises(ParameterError, match="number"):
+        e_value(True)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert e_value(np.float32(2)).value == e_value(2.0).value
+    assert e_value(np.int64(2), sd=np.int64(4)).ratio == e_value(2.0, sd=4.0).ratio
+    df = linear(60)
+    for times in (np.array([1, 2]), [1.0, 2.0]):
+        found = omitted_variable_bounds(df.y, df.d, W=df[["z"]], times=times, n_folds=2)
+        assert list(found.table["times"]) == [1, 2]

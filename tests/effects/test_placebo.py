@@ -74,3 +74,16 @@ def test_what_can_t_be_run_is_said():
 
     with pytest.raises(QuestionError, match="intervals"):
         placebo_outcome(Bare(), df["other"], df.t)
+
+
+def test_the_real_treatment_is_matched_by_label():
+    df = table(200)
+    later = df.later
+    straight = placebo_treatment("AIPW", df.y, later, T=df.t, W=df[["u"]])
+    turned = placebo_treatment("AIPW", df.y, later, T=df.t.iloc[::-1], W=df[["u"]])
+    assert repr(turned) == repr(straight)
+    same = [part.set_axis([0] * 200) for part in (df.y, later, df.t, df[["u"]])]
+    repeated = placebo_treatment("AIPW", same[0], same[1], T=same[2], W=same[3])
+    assert repr(repeated) == repr(straight)
+    with pytest.raises(DataError, match="different index labels"):
+        placebo_treatment("AIPW", df.y, later, T=df.t.set_axis(range(1, 201)), W=df[["u"]])

@@ -226,3 +226,22 @@ def test_a_rule_made_from_these_rows_is_not_called_better_without_a_condition():
     assert given.verdict().endswith("if these rows had no part in making the rule.")
     everybody = policy_value(np.ones(600, dtype=int), y + 2 * t, t, X=x, n_folds=2)
     assert ", the same as with" in everybody.summary()
+
+
+def test_the_curve_does_not_ask_who_comes_first_in_the_table():
+    df = table(400)
+    fitted = AIPW(n_folds=2).fit(df.y, df.t, X=df[["a"]].rename(columns={"a": "x"}))
+    new = table(400, seed=1)
+    new["x"] = np.where(new.a > 0, 0.25, 0.75)  # two values that the fit has not seen
+    new = new.iloc[np.argsort(-new.y * (2 * new.t - 1))]
+    curve = policy_value(fitted, new.y, new.t, X=new[["x"]], W=new[["a"]]).curve
+    other = new.sample(frac=1, random_state=0)
+    again = policy_value(fitted, other.y, other.t, X=other[["x"]], W=other[["a"]]).curve
+    pd.testing.assert_frame_equal(curve, again)
+    np.testing.assert_allclose(curve["share"], np.arange(21) / 20)
+
+
+def test_costs_may_be_numpy_numbers():
+    df = table(100)
+    found = policy_value(np.ones(100, int), df.y, df.t, W=df[["a"]], cost=np.int64(1))
+    assert found.costs == {0: 0.0, 1: 1.0}

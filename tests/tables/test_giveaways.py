@@ -7,7 +7,7 @@ import pytest
 from workbench.core.errors import CausalWarning
 from workbench.effects import AIPW
 from workbench.tables.effect_data import effect_data
-from workbench.tables.giveaways import giveaways
+from workbench.tables.giveaways import giveaways, near_copies
 
 
 def visits_and_bill(n=600, seed=0):
@@ -66,3 +66,21 @@ def test_estimators_say_that_a_covariate_came_afterwards():
     with warnings.catch_warnings():
         warnings.simplefilter("error", CausalWarning)
         effect_data(visits, treated, W=w[["age"]])
+
+
+def test_near_copies_of_the_outcome():
+    rng = np.random.default_rng(0)
+    y, t = rng.normal(size=400), rng.integers(0, 2, 400)
+    columns = {
+        "rounded": (100 * y).round(),
+        "turned": 3 - y + 0.01 * rng.normal(size=400),
+        "with gaps": np.where(np.arange(400) % 5, y, np.nan),
+        "lag": y + 0.1 * rng.normal(size=400),
+        "outlier": np.r_[1e6, rng.normal(size=399)],
+    }
+    assert near_copies(y, columns) == ["rounded", "turned", "with gaps"]
+    assert not near_copies(np.r_[1e6, y[1:]], {"outlier": columns["outlier"]})
+    assert near_copies((y > 0.5).astype(float), columns) == ["rounded", "turned", "with gaps"]
+    assert not near_copies(y, {"two": (y > 0).astype(float), "trend": np.exp(5 * y)})
+    with pytest.warns(CausalWarning, match="'m' tells the outcome"):
+        effect_data(y, t, W=pd.DataFrame({"m": columns["turned"]}))

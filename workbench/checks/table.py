@@ -13,7 +13,7 @@ from ..core.errors import CausalWarning, DataError
 from ..core.results import Result, number
 from ..core.saving import saveable
 from ..tables.gate import table
-from ..tables.giveaways import giveaways
+from ..tables.giveaways import giveaways, near_copies
 from ..tables.schema import Schema
 from ..tables.sentinels import fill_ins
 from .leaks import leaks
@@ -164,6 +164,9 @@ def _leaks(
             for giveaway in giveaways(y[known], columns):
                 message = giveaway.sentence(outcome)
                 yield Finding("doubtful", "leak", giveaway.column, message, _ONLY_AFTER)
+            for name in near_copies(y[known], columns):
+                message = f"tells {outcome!r} nearly without error"
+                yield Finding("doubtful", "leak", name, message, _ONLY_AFTER)
         return
     # Without a question, a level that excludes another (one-hot columns) is no surprise; a
     # constant that fills gaps of a number is.

@@ -94,8 +94,7 @@ class ArmScores:
         variance = (cluster_sums(flat, data.groups) ** 2).sum(axis=0)
         clusters = n if data.groups is None else len(np.unique(data.groups))
         # An arm's mean rests on that arm's rows, or on the clusters that have some.
-        units = np.arange(n) if data.groups is None else data.groups
-        sizes = np.array([len(np.unique(units[data.t == a])) for a in range(k)])
+        sizes = np.array([_units(data.t == a, data.groups) for a in range(k)])
         return cls(
             score=score,
             received=data.t,
@@ -169,7 +168,7 @@ class ArmScores:
         influence = (weight * score - base * value) / base.sum()
         groups = None if self.groups is None else self.groups[inside]
         error = np.sqrt(covariance(influence[inside, None], groups)[0, 0])
-        sizes = [int((self.received[inside] == a).sum()) for a in (t0, t1)]
+        sizes = [_units(inside & (self.received == a), self.groups) for a in (t0, t1)]
         freedom = min(*sizes, self.freedom(t0, t1) + 1) - 1
         return Estimate(float(value), float(error), float(max(freedom, 1)))
 
@@ -184,6 +183,11 @@ def within_range(outcome: np.ndarray, data: EffectData) -> np.ndarray:
     if nuisance_inputs(data).shape[1] > covariates(data)[0].shape[1]:
         arms = [data.y] * len(arms)
     return np.clip(outcome, [y.min() for y in arms], [y.max() for y in arms])
+
+
+def _units(rows: np.ndarray, groups: np.ndarray | None) -> int:
+    """Independent units among some rows (mask): the rows themselves, or their clusters."""
+    return int(rows.sum()) if groups is None else len(np.unique(groups[rows]))
 
 
 def _unit_mean(ratio: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from ..core.errors import DataError, NotFittedError, ParameterError, QuestionErr
 from ..core.parameters import Parameterised
 from ..core.results import number
 from ..core.seeding import Seed, sequence, spawn
-from ..tables.effect_data import EffectData, arms_compared, effect_data
+from ..tables.effect_data import EffectData, effect_data, two_arms
 from ..tables.gate import Table, table
 from .conditions import (
     check_clusters,
@@ -41,6 +41,12 @@ def quantile(alpha: float, df: float = float("inf")) -> float:
     from scipy.special import ndtri, stdtrit
 
     return float(ndtri(1 - alpha / 2) if np.isinf(df) else stdtrit(max(df, 1), 1 - alpha / 2))
+
+
+def check_target(target: Any) -> None:
+    """Refuse what is neither the average effect nor that on the treated."""
+    if target not in ("ATE", "ATT"):
+        raise ParameterError("must be 'ATE' or 'ATT'", column="target", value=target)
 
 
 class EffectEstimator(Parameterised):
@@ -206,6 +212,7 @@ class EffectEstimator(Parameterised):
         self.weight_, self.groups_ = data.weight, data.groups
         self.x_schema_ = None if data.x is None else data.x.schema
         self.x_named_ = data.x is not None and data.x.named
+        self.labelled_ = data.labelled
 
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
         raise TypeError(f"{type(self).__name__} must define _fit")
@@ -280,7 +287,9 @@ class EffectEstimator(Parameterised):
 
         Raises:
             QuestionError: The estimator has no such average.
+            ParameterError: Another target.
         """
+        check_target(target)
         t0, t1 = self._contrast(T0, T1)
         if target == "ATT" and not self.defines_att:
             raise QuestionError(
@@ -406,7 +415,7 @@ class EffectEstimator(Parameterised):
     def _contrast(self, T0: Any, T1: Any) -> tuple[Any, Any]:
         self._require_fitted()
         if self.arms_ is not None:
-            return arms_compared(self.arms_, _scalar(T0), _scalar(T1), self.t_name_)
+            return two_arms(self.arms_, _scalar(T0), _scalar(T1), self.t_name_)
         doses = []
         for label, given, default in (("T0", T0, 0.0), ("T1", T1, 1.0)):
             value = _scalar(default if given is None else given)

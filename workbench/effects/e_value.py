@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def e_value(
         (7.26, 3.0)
     """
     warnings: tuple[CausalWarning, ...] = ()
-    if not isinstance(effect, int | float):
+    if not _is_number(effect):
         found, warnings = effect, getattr(effect, "warnings", ())
         effect, low, high, sd = _from_estimate(found, sd)
     ends = [float("nan") if v is None else float(v) for v in (low, high)]
@@ -123,7 +124,7 @@ def e_value(
     ):
         raise ParameterError("must hold the effect: low <= effect <= high", column="low, high")
     if sd is not None:
-        if isinstance(sd, bool) or not isinstance(sd, int | float) or not 0 < sd < math.inf:
+        if not _is_number(sd) or not 0 < sd < math.inf:
             raise ParameterError("must be positive", column="sd", value=sd)
         values = [math.exp(_PER_SD * v / sd) for v in values]
     if not 0 < values[0] < math.inf or any(v < 0 for v in values):
@@ -145,6 +146,10 @@ def e_value(
         approximate=sd is not None,
         warnings=warnings,
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _value(ratio: float) -> float:

@@ -12,7 +12,7 @@ from ..core.captions import caption, level_of, name_axes
 from ..core.errors import CausalWarning, QuestionError, did_you_mean
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
-from .group_effects import groups_by
+from .group_effects import groups_by, is_cut
 from .overlap import Overlap
 from .refute import Refutations
 from .sensitivity import HiddenConfounding, robustness
@@ -254,7 +254,7 @@ class EffectEstimate(Result):
                 strict=True,
             )
         ]
-        numeric = not isinstance(column.dtype, pd.CategoricalDtype)
+        numeric = is_cut(column)
         if numeric:
             ax.plot(column, effects, ".", color="0.6", ms=3, label="units")
         for at, (_, row, inside) in enumerate(groups):

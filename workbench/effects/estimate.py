@@ -12,14 +12,14 @@ import pandas as pd
 
 from ..core.errors import DataError, ParameterError, QuestionError, recording, warn
 from ..core.seeding import Seed, spawn
-from ..tables.effect_data import EffectData, arm, arms_compared
+from ..tables.effect_data import EffectData, arm
 from ..tables.gate import Table, table
 from ..tables.schema import Schema
-from .base import EffectEstimator, Estimate
+from .base import EffectEstimator, Estimate, check_target
 from .conditions import check_clusters, rows_that_weigh, tell_size_and_rank
 from .effect_estimate import EffectEstimate
 from .group_effects import averages_within, groups_by
-from .judge import as_estimator
+from .judge import as_estimator, ends
 from .question import Question, outcome_level, question_data, structure_of, unit_of, warn_if_arms
 
 DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES = "AIPW", "LinearDML"
@@ -140,19 +140,14 @@ def estimate(
 
 
 def _check_options(target: str, alpha: float) -> None:
-    if target not in ("ATE", "ATT"):
-        raise ParameterError("must be 'ATE' or 'ATT'", column="target", value=target)
+    check_target(target)
     if not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise ParameterError("must lie between 0 and 1", column="alpha", value=alpha)
 
 
 def _contrast(data: EffectData, T0: Any, T1: Any) -> tuple[Any, Any]:
-    if T0 is not None and T0 == T1:
-        raise QuestionError(
-            "is compared with itself", column=data.t_name, value=T0, advice="Give two values."
-        )
     if data.arms is not None:
-        t0, t1 = (data.arms[k] for k in arms_compared(data.arms, T0, T1, data.t_name))
+        t0, t1 = (data.arms[k] for k in ends(data, T0, T1))
         others = [a for a in data.arms if a not in (t0, t1)]
         if others and (T0 is None or T1 is None):
             warn(
@@ -162,6 +157,10 @@ def _contrast(data: EffectData, T0: Any, T1: Any) -> tuple[Any, Any]:
                 [data.t_name],
             )
         return t0, t1
+    if T0 is not None and T0 == T1:
+        raise QuestionError(
+            "is compared with itself", column=data.t_name, value=T0, advice="Give two values."
+        )
     low, high = float(data.t.min()), float(data.t.max())
     if low <= 0 and high >= 1:
         defaults = (0.0, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from ..core.errors import (
 )
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
-from ..tables.effect_data import arms_compared
 from ..tables.gate import align, as_frame, count, table
 from .base import EffectEstimator, Estimate
 from .judge import check_alpha, span
@@ -32,26 +31,33 @@ if TYPE_CHECKING:
 
     from .effect_estimate import EffectEstimate
 
+_PARTS = 4  # of a column of numbers
 _SMALL = 20  # rows of an arm in a group, below which its interval is not to be relied on
 
 
 def groups_by(frame: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(column, group, mask): the levels of each column, or its quartiles if it is a number."""
+    """(column, group, mask): the levels of each column, or its quartiles if it is cut."""
     for name in frame.columns:
         column = frame[name]
-        if not isinstance(column.dtype, pd.CategoricalDtype):
-            column = pd.qcut(column, 4, duplicates="drop")
-        places = column.cat.codes.to_numpy()
+        if is_cut(column):
+            places, edges = pd.qcut(column, _PARTS, labels=False, retbins=True, duplicates="drop")
+            places = places.fillna(-1).to_numpy()
+            labels = [f"{_cell(low)} to {_cell(high)}" for low, high in pairwise(edges)]
+        else:
+            levels = column.astype("category").cat
+            places, labels = levels.codes.to_numpy(), [_cell(v) for v in levels.categories]
         for place in np.unique(places):
-            label = _cell(column.cat.categories[place]) if place >= 0 else "(missing)"
-            yield name, label, places == place
+            yield name, labels[int(place)] if place >= 0 else "(missing)", places == place
+
+
+def is_cut(column: pd.Series) -> bool:
+    """Whether quartiles stand for the values: numbers, more of them than there are quartiles."""
+    return not isinstance(column.dtype, pd.CategoricalDtype) and column.nunique() > _PARTS
 
 
 def _cell(level: Any) -> str:
-    """A level, or a range of numbers, as text."""
-    if isinstance(level, pd.Interval):
-        return f"{number(level.left, 4)} to {number(level.right, 4)}"
-    return str(level)
+    """A level, or the end of a range, as text."""
+    return number(level, 4) if isinstance(level, float) else str(level)
 
 
 def averages_within(
@@ -182,7 +188,8 @@ def group_effects(
     Args:
         estimator: Fitted, or an :class:`EffectEstimate` (then contrast and target are its own).
         by: Names of modifiers (columns of X; all by default), or a Series, DataFrame or array
-            with one label or number per fitted row. Numbers are cut at their quartiles.
+            with one label or number per fitted row. Numbers are cut at their quartiles if they
+            have more than four values.
         T0, T1: The contrast.
         target: ``"ATE"`` (default) or ``"ATT"``.
         alpha: One minus the confidence level.
@@ -241,7 +248,7 @@ def _ends(fitted: EffectEstimator, T0: Any, T1: Any) -> tuple[Any, Any]:
     """The contrast in the user's terms."""
     if fitted.arms_ is None:
         return (0.0 if T0 is None else T0), (1.0 if T1 is None else T1)
-    t0, t1 = arms_compared(fitted.arms_, T0, T1, fitted.t_name_)
+    t0, t1 = fitted._contrast(T0, T1)
     return fitted.arms_[t0], fitted.arms_[t1]
 
 
@@ -272,7 +279,7 @@ def _columns(fitted: EffectEstimator, by: Any) -> pd.DataFrame:
     frame, _ = as_frame(by, "groups", "group")
     labelled = isinstance(by, pd.Series | pd.DataFrame)
     rows = pd.DataFrame(index=index)
-    if labelled and not isinstance(index, pd.RangeIndex) or len(frame) != len(index):
+    if labelled and fitted.labelled_ or len(frame) != len(index):
         frame = align(rows, frame, "by", "the fit")
     return table(frame.set_axis(index), what="groups", drop=False).frame
 
@@ -346,6 +353,8 @@ def _pairs(
         raise DataError(
             "no group has rows of both arms and a standard error",
             column=found[0][0] if found else "by",
-            advice="Use fewer groups, or AIPW.",
+            advice="Use fewer groups, or AIPW."
+            if fitted.groups_ is None
+            else "Each needs rows of several clusters; use fewer groups.",
         )
     return pd.DataFrame(rows, columns=columns)

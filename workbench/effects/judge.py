@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..core.errors import DataError, ParameterError, QuestionError, unrecorded
 from ..core.seeding import Seed
-from ..tables.effect_data import EffectData, arms_compared, effect_data
+from ..tables.effect_data import EffectData, effect_data, two_arms
 from ..tables.gate import Table, align, as_frame, as_plain, count
 from .aipw import AIPW
 from .base import EffectEstimator, fresh, quantile
@@ -67,13 +67,12 @@ def gate(
             column="X",
             advice="Pass the columns by which effects may differ.",
         )
-    labelled = any(isinstance(v, pd.DataFrame | pd.Series) for v in (Y, T, X, W))
     rows, found = pd.DataFrame(index=data.index), {}
     for name, values in beside.items():
         frame, _ = as_frame(values, name, name)
         if frame.shape[1] != 1:
             raise DataError(f"has {frame.shape[1]} columns, one is needed", column=name)
-        by_label = labelled and isinstance(values, pd.DataFrame | pd.Series)
+        by_label = data.labelled and isinstance(values, pd.DataFrame | pd.Series)
         if by_label or len(frame) != len(rows):
             frame = align(rows, frame.set_axis([name], axis=1), name, "the data")
         found[name] = frame.iloc[:, 0].to_numpy()
@@ -84,7 +83,7 @@ def gate(
 
 def ends(data: EffectData, T0: Any, T1: Any) -> tuple[int, int]:
     """Positions of the arms of a contrast; by default the first two."""
-    t0, t1 = arms_compared(data.arms, T0, T1, data.t_name)
+    t0, t1 = two_arms(data.arms, T0, T1, data.t_name)
     if t0 == t1:
         raise QuestionError(
             "is compared with itself",

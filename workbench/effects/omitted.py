@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -301,9 +302,9 @@ def omitted_variable_bounds(
 
 
 def _times(times: Any) -> list[float]:
-    values = [times] if isinstance(times, int | float) else list(times)
+    values = [times] if isinstance(times, Real) else list(times)
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
             raise ParameterError("must hold positive numbers", column="times", value=value)
     if not values:
         raise ParameterError("is empty", column="times", advice="Give at least one number.")
@@ -322,6 +323,8 @@ def _compared(joined: Table | None, columns: Iterable[str] | None) -> list[str]:
         if columns is None
         else list([columns] if isinstance(columns, str) else columns)
     )
+    if not names:
+        raise ParameterError("is empty", column="columns", advice="Give at least one name.")
     for name in names:
         if name not in joined.names:
             raise QuestionError(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.errors import DataError, ParameterError, QuestionError, WorkbenchError, unrecorded
+from ..core.errors import ParameterError, QuestionError, WorkbenchError, unrecorded
 from ..core.results import interval, number
 from ..core.seeding import Seed
 from ..tables.effect_data import EffectData, effect_data
-from ..tables.gate import as_frame
+from ..tables.gate import align, as_frame
 from .base import EffectEstimator, fresh
 from .judge import as_estimator, check_alpha, span
 from .refute import Refutation, Refutations
@@ -154,15 +154,14 @@ def _beside(W: Any, T: Any) -> Any:
     if W is None:
         return treatment
     frame, _ = as_frame(W, "adjustment columns W", "W")
-    if len(frame) != len(treatment):
-        raise DataError(
-            f"has {len(treatment)} rows and W {len(frame)}", column=str(treatment.columns[0])
-        )
-    if not isinstance(W, pd.DataFrame | pd.Series):
+    by_label = all(isinstance(v, pd.DataFrame | pd.Series) for v in (T, W))
+    if by_label or len(frame) != len(treatment):
+        treatment = align(frame, treatment, "T", "W")
+    elif isinstance(T, pd.DataFrame | pd.Series):
         frame = frame.set_axis(treatment.index)
-    elif not isinstance(T, pd.DataFrame | pd.Series):
-        treatment = treatment.set_axis(frame.index)
-    return frame.join(treatment.reindex(frame.index), rsuffix=" (treatment)")
+    name = str(treatment.columns[0])
+    name += " (treatment)" * (name in frame)
+    return frame.assign(**{name: treatment.iloc[:, 0].array})
 
 
 def _standardised(

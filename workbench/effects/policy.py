@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from .judge import (
     shares,
     span,
 )
+from .targeting import among_the_first
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -288,7 +290,7 @@ def arm_costs(cost: Any, data: EffectData) -> np.ndarray:
 
 
 def _finite(cost: Any) -> float:
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not np.isfinite(cost):
+    if isinstance(cost, bool) or not isinstance(cost, Real) or not np.isfinite(cost):
         raise ParameterError("must be a finite number, or one per arm", column="cost", value=cost)
     return float(cost)
 
@@ -399,12 +401,8 @@ def valued(
 def _curve(net: np.ndarray, rank: np.ndarray, data: EffectData, alpha: float) -> pd.DataFrame:
     """Value where the share with the largest predicted gain is treated, at each twentieth."""
     share = shares(data)
-    order = np.argsort(-rank, kind="stable")
-    reached = np.empty(len(rank))
-    reached[order] = np.cumsum(share[order])
-    grid = np.arange(21) / 20
-    treated = reached[:, None] <= grid + 1e-9
-    rows = np.where(treated, net[:, [1]], net[:, [0]])
+    treated = among_the_first(rank, share, np.arange(21) / 20)
+    rows = treated * net[:, [1]] + (1 - treated) * net[:, [0]]
     value, se, df = mean_and_error(rows, data)
     low, high = span(value, se, df, alpha)
     columns = {"share": share @ treated, "value": value, "low": low, "high": high}

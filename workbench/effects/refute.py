@@ -25,7 +25,7 @@ from ..core.results import Result, number
 from ..core.saving import saveable
 from ..core.seeding import Seed, foreign_generators, generator, integer, spawn
 from ..tables.effect_data import EffectData, effect_data
-from .base import EffectEstimator, Estimate, fresh
+from .base import EffectEstimator, Estimate, check_target, fresh
 from .conditions import some_rows
 from .judge import as_estimator
 
@@ -228,6 +228,7 @@ def refute_data(
     progress: bool = True,
 ) -> Refutations:
     """:func:`refute` on checked data; ``estimated`` saves fitting the estimate once more."""
+    check_target(target)
     names = list(refuters)
     if estimator.needs_instrument:
         raise QuestionError(

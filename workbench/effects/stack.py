@@ -256,7 +256,7 @@ class CausalStack(FoldedLearner):
             gain = (
                 f"their held-out R-loss is about {mixed:.1%} below that of a constant effect"
                 if mixed > 0
-                else "none predicts held-out effects better than a constant"
+                else "none is shown to predict held-out effects better than a constant"
             )
             told.append(
                 f"The effect of {arm} against {self.arms_[0]} on {self.y_name_} is a mix of {mix}; "

@@ -22,6 +22,23 @@ def ranks_within(values: np.ndarray, fold: np.ndarray) -> np.ndarray:
     return rank
 
 
+def among_the_first(priority: np.ndarray, share: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """How much of each row is among the shares ``reach`` with the highest priority, (n, reach).
+
+    Rows of equal priority come in random order, so all of them are in by the same chance: which
+    comes first in the table has no influence.
+
+    Args:
+        priority: Larger comes first (n,).
+        share: Weights that sum to one (n,).
+        reach: Shares, 0 to 1.
+    """
+    place = np.unique(-priority, return_inverse=True)[1]
+    size = np.bincount(place, share)
+    before = np.cumsum(size) - size
+    return np.clip((reach - before[:, None]) / size[:, None], 0, 1)[place]
+
+
 def area_under_toc(
     score: np.ndarray, priority: np.ndarray, share: np.ndarray
 ) -> tuple[float, np.ndarray]:
@@ -65,14 +82,8 @@ def toc(
     alpha: float,
 ) -> pd.DataFrame:
     """The TOC curve at each twentieth: ``share, value, low, high``, each point alone."""
-    order = np.argsort(-priority, kind="stable")
-    reached = np.empty(len(score))
-    reached[order] = np.cumsum(share[order])
     mean, rows = share @ score, []
-    for u in _SHARES:
-        first = reached <= u + 1e-9
-        if not first.any():
-            continue
+    for u, first in zip(_SHARES, among_the_first(priority, share, _SHARES).T, strict=True):
         part = first * share / (first @ share)
         value = part @ score
         influence = part * (score - value) - share * (score - mean)

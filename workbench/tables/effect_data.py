@@ -41,6 +41,7 @@ class EffectData:
         y_name, t_name: Names for messages and results.
         index: The rows' labels.
         z: Instruments, or None.
+        labelled: Whether the labels are the caller's; else rows are known by position only.
     """
 
     y: np.ndarray
@@ -54,6 +55,7 @@ class EffectData:
     t_name: str
     index: pd.Index
     z: Table | None = None
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.y)
@@ -172,6 +174,7 @@ def effect_data(
         t_name=t_name,
         index=parts[lead].index,
         z=z,
+        labelled=bool(labelled),
     )
 
 
@@ -427,19 +430,15 @@ def arm(arms: Sequence[Any], value: Any, name: str) -> int:
     )
 
 
-def arms_compared(arms: Sequence[Any], T0: Any, T1: Any, name: str) -> tuple[int, int]:
-    """Positions of the arms of a contrast: an end left out is the first arm that is not the other.
+def two_arms(arms: Sequence[Any], T0: Any, T1: Any, name: str) -> tuple[int, int]:
+    """Indices of the arms of a contrast, T1 against T0.
 
-    Raises:
-        QuestionError: An arm that is not in the data.
+    By default the first arm and the second; beside one that is given, the first of the others.
     """
     t0 = None if T0 is None else arm(arms, T0, name)
     t1 = None if T1 is None else arm(arms, T1, name)
-    if t0 is None:
-        t0 = 1 if t1 == 0 else 0
-    if t1 is None:
-        t1 = 1 if t0 == 0 else 0
-    return t0, t1
+    t0 = int(t1 == 0) if t0 is None else t0
+    return t0, int(t0 == 0) if t1 is None else t1
 
 
 def _weights(frame: pd.DataFrame | None) -> np.ndarray | None:

@@ -15,6 +15,7 @@ _MEASURED = 20  # distinct values from which a number counts as measured: a leve
 _LOOKED_AT = 20_000  # rows that show which value of a column is its most frequent one
 _EXPECTED = 20  # rows with another outcome that chance would put beside that value
 _LEFT = 0.02  # share of them that may be there all the same
+_COPY = 0.9995  # correlation of a copy with noise of 3 % of its spread
 
 
 class Giveaway(NamedTuple):
@@ -69,6 +70,43 @@ def giveaways(y: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[Giveaway
     return found
 
 
+def near_copies(y: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[str]:
+    """Numbers that are the outcome, rounded or with a little noise.
+
+    An outcome of many values: the correlation of the values and that of the ranks are both beyond
+    .9995 (the first alone may be the work of one outlier, the second of a common trend). Of two
+    values, 20 rows or more with each: so is 2 AUC - 1. Columns of 20 values or less are left out.
+
+    Example:
+        >>> score = np.random.default_rng(0).normal(size=200)
+        >>> near_copies(score, {"score, rounded": score.round(2), "other": score**2})
+        ['score, rounded']
+    """
+    from scipy.stats import rankdata
+
+    step = 1 + len(y) // _LOOKED_AT
+    levels, sizes = np.unique(y[::step], return_counts=True)
+    two = len(levels) == 2
+    if len(levels) <= _MEASURED and not (two and sizes.min() >= _EXPECTED):
+        return []
+    found = []
+    for name, values in columns.items():
+        known = ~np.isnan(values[::step])
+        here, other = y[::step][known], values[::step][known]
+        if len(np.unique(other)) <= _MEASURED or here.min() == here.max():
+            continue
+        if two:
+            high = here == levels[1]
+            ahead = rankdata(other)[high].mean() - rankdata(other)[~high].mean()
+            alike = abs(2 * ahead / len(here))
+        else:
+            ranks = np.corrcoef(rankdata(here), rankdata(other))[0, 1]
+            alike = min(abs(ranks), abs(np.corrcoef(here, other)[0, 1]))
+        if alike >= _COPY:
+            found.append(name)
+    return found
+
+
 def warn_of_giveaways(y: np.ndarray, y_name: str, parts: Iterable[Table | None]) -> None:
     """Warn of covariates that can't have been known before the outcome was."""
     columns = {
@@ -84,4 +122,11 @@ def warn_of_giveaways(y: np.ndarray, y_name: str, parts: Iterable[Table | None])
             f"{told.column!r} gives the outcome away: {told.sentence(y_name)}. If it was not known "
             "before the treatment, adjusting for it hides part of the effect: leave it out",
             [told.column],
+        )
+    for name in near_copies(y, columns):
+        warn(
+            "post-treatment",
+            f"{name!r} tells the outcome {y_name!r} nearly without error. If it was not known "
+            "before the treatment, adjusting for it hides the effect: leave it out",
+            [name],
         )
