@@ -40,17 +40,36 @@ class Replicate:
 Method = Callable[[Replicate], np.ndarray]  # -> effects of the test rows
 
 
-def ours(estimator: EffectEstimator) -> Method:
-    """One of our estimators as a method: fitted on the rows, asked about the test rows."""
+def ours(estimator: EffectEstimator, held: list[float] | None = None) -> Method:
+    """One of our estimators as a method: fitted on the rows, asked about the test rows.
+
+    Args:
+        estimator: Refitted to every replicate.
+        held: Gets the share of true effects of test rows that their 90 % intervals hold.
+    """
 
     def effects(r: Replicate) -> np.ndarray:
         if r.schema is None:
-            return estimator.fit(r.y, r.t, X=r.x).effect(r.x_test)
-        x, x_test = (pd.DataFrame(part, columns=r.schema.names) for part in (r.x, r.x_test))
-        data = effect_data(r.y, r.t, X=x, schema=r.schema, discrete_treatment=True)
-        return estimator.fit_data(data).effect(x_test)
+            x_test = r.x_test
+            estimator.fit(r.y, r.t, X=r.x)
+        else:
+            x, x_test = (pd.DataFrame(part, columns=r.schema.names) for part in (r.x, r.x_test))
+            data = effect_data(r.y, r.t, X=x, schema=r.schema, discrete_treatment=True)
+            estimator.fit_data(data)
+        if held is not None:
+            low, high = estimator.effect_interval(x_test, alpha=0.1)
+            held.append(float(((low <= r.effect_test) & (r.effect_test <= high)).mean()))
+        return estimator.effect(x_test)
 
     return effects
+
+
+def coverage_record(benchmark: str, dataset: str, method: str, held: Sequence[float]) -> Record:
+    """The mean share of true effects that 90 % intervals held."""
+    n = len(held)
+    se = float(np.std(held, ddof=1) / np.sqrt(n)) if n > 1 else None
+    name = "true effects held by 90 % intervals"
+    return Record(benchmark, dataset, method, name, float(np.mean(held)), se, n)
 
 
 def network(cls: type, **params) -> Method:

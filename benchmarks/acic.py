@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ._effects import Method, acic, errors, ours, paired_records
+from ._effects import Method, acic, coverage_record, errors, ours, paired_records
 from ._runner import Record, main
 from .ihdp import peers
 
@@ -27,7 +27,7 @@ PUBLISHED = {
 OURS = "CausalStack"
 
 
-def methods(quick: bool, seed: int) -> dict[str, Method]:
+def methods(quick: bool, seed: int, held: list[float]) -> dict[str, Method]:
     """The default for individual effects, meta-learners averaged over folds, and peers.
 
     The quick run has a stack without networks and fewer folds, another method and named as such,
@@ -36,10 +36,10 @@ def methods(quick: bool, seed: int) -> dict[str, Method]:
     from workbench.effects import CausalStack, TLearner, XLearner
 
     stack = CausalStack(progress=False, random_state=seed)
-    found = {OURS: ours(stack)}
+    found = {OURS: ours(stack, held)}
     if quick:
         few = stack.set_params(families=("trees", "spline"), n_folds=3)
-        found = {f"{OURS}, trees and splines, 3 folds": ours(few)}
+        found = {f"{OURS}, trees and splines, 3 folds": ours(few, held)}
     for kind in (XLearner, TLearner):
         averaged = kind(n_folds=3 if quick else 5, random_state=seed)
         found[f"{kind.__name__}, fits averaged over folds"] = ours(averaged)
@@ -51,7 +51,8 @@ def methods(quick: bool, seed: int) -> dict[str, Method]:
 
 def run(quick: bool, seed: int) -> Iterator[Record]:
     tables = list(acic([(s, k) for s in SETTINGS for k in range(1, 2 if quick else 11)]))
-    chosen = methods(quick, seed)
+    held: list[float] = []
+    chosen = methods(quick, seed, held)
     found, seconds = errors(chosen, tables)
     reference = next(iter(chosen))
     for name, error in found.items():
@@ -62,6 +63,7 @@ def run(quick: bool, seed: int) -> Iterator[Record]:
         part = {name: error[at] for name, error in found.items()}
         yield from paired_records("acic", f"setting {setting}", part, seconds, reference)
     yield from paired_records("acic", "all settings", found, seconds, reference)
+    yield coverage_record("acic", "all settings", reference, held)
     for name, value in PUBLISHED.items():
         yield Record(
             "acic", "all settings", name, "root PEHE, mean", value, n=30, source="published"
