@@ -15,7 +15,7 @@ from workbench.core.errors import (
     QuestionError,
 )
 from workbench.core.saving import load, save
-from workbench.effects import catalogue
+from workbench.effects import DoseEstimator, catalogue
 from workbench.effects.catalogue import ENTRIES, make
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.core.errors.CausalWarning")
@@ -26,10 +26,19 @@ DOSES = [e.name for e in ENTRIES if e.cls.treatment != "discrete"]
 PARALLEL = [e.name for e in ENTRIES if "n_jobs" in e.cls().get_params()]
 
 
+def maker(name):
+    entry = BY_NAME[name]
+    return lambda **more: make(entry.name, **{**entry.test_params, **more})
+
+
 @pytest.fixture(params=BY_NAME)
 def new(request):
-    entry = BY_NAME[request.param]
-    return lambda **more: make(entry.name, **{**entry.test_params, **more})
+    return maker(request.param)
+
+
+@pytest.fixture(params=[e.name for e in ENTRIES if e.cls.treatment != "continuous"])
+def new_for_arms(request):
+    return maker(request.param)
 
 
 def question(estimator):
@@ -143,7 +152,11 @@ def test_one_row_and_no_row(new, confounded):
     np.testing.assert_allclose(
         estimator.effect(rows.iloc[[7]]), estimator.effect(rows)[[7]], rtol=1e-9
     )
-    assert estimator.const_marginal_effect(rows).shape == (len(df), 1)
+    if estimator.arms_ is None:
+        with pytest.raises(QuestionError, match="not proportional"):
+            estimator.const_marginal_effect(rows)
+    else:
+        assert estimator.const_marginal_effect(rows).shape == (len(df), 1)
 
 
 def test_intervals_hold_the_effect_and_widen(new, confounded):
@@ -207,8 +220,8 @@ def test_saved_and_loaded(new, confounded, tmp_path):
     assert [w for w in other.warnings_ if w.code == "other-data"]
 
 
-def test_binary_outcome_and_treatment_as_text(new, confounded):
-    df = confounded(400)
+def test_binary_outcome_and_treatment_as_text(new_for_arms, confounded):
+    df, new = confounded(400), new_for_arms
     codes = [df.t, df.t.map({0: "no", 1: "yes"})]
     tables = [df.assign(t=t) for t in codes]
     answers = [ask(new(), table, "yb", "t", x=("a",)).ate() for table in tables]
@@ -216,8 +229,8 @@ def test_binary_outcome_and_treatment_as_text(new, confounded):
     assert abs(answers[0] - 0.3) < 0.15
 
 
-def test_three_arms(new, confounded):
-    df = confounded(400)
+def test_three_arms(new_for_arms, confounded):
+    df, new = confounded(400), new_for_arms
     if new().most_arms == 2:
         with pytest.raises(QuestionError, match="'arm': has 3 arms"):
             ask(new(), df, "ya", "arm", x=("a", "b"))
@@ -237,6 +250,9 @@ def test_a_trial_needs_no_covariates(new, confounded):
     if estimator.needs_modifiers:
         with pytest.raises(QuestionError, match="X"):
             ask(estimator, df, x=())
+        return
+    if estimator.treatment == "continuous":
+        assert abs(ask(estimator, df, "d", "z_d", x=()).ate() - 1) < 0.2
         return
     ask(estimator, df, "yb", "t", x=())
     by = df.z_t if estimator.needs_instrument else df.t
@@ -267,6 +283,9 @@ def test_clusters_govern_folds_and_widen_repeated_rows(new, confounded):
     estimator = fitted(new(), repeated, groups=groups)
     if not estimator.intervals:
         interval(estimator)
+    elif isinstance(estimator, DoseEstimator):  # a row three times is the row once
+        once = fitted(new(), df).average_effect().se
+        assert estimator.average_effect().se == pytest.approx(once, rel=0.35)
     elif estimator.average_effect().se > 0:
         naive = fitted(new(), repeated).average_effect().se
         assert estimator.average_effect().se > 1.3 * naive

@@ -408,10 +408,10 @@ def _repeated_labels(df: pd.DataFrame) -> EffectQuestion:
 
 
 def _moving(df: pd.DataFrame, at: Callable[[pd.DataFrame], Any]) -> EffectQuestion:
-    """The effect is 2 + b: asked where b is 1 and a is -1, it is 3 (and 1 if they are swapped)."""
-    y = (df.y + df.t * df.b).rename("y")
+    """The effect is 2 + 2 b: where b is 1 and a is -1 it is 4 (and 0 if they are swapped)."""
+    y = (df.y + 2 * df.t * df.b).rename("y")
     asked = at(pd.DataFrame({"a": [-1.0] * 3, "b": [1.0] * 3}))
-    return plain(df, Y=y, X=df[["a", "b"]], W=None, at=asked, truth=EFFECT + 1, tolerance=0.9)
+    return plain(df, Y=y, X=df[["a", "b"]], W=None, at=asked, truth=EFFECT + 2, tolerance=0.9)
 
 
 def _reordered(df: pd.DataFrame) -> EffectQuestion:

@@ -152,6 +152,16 @@ class EffectEstimator(Parameterised):
         return self.treatment == "discrete"
 
     def _learn(self, data: EffectData) -> None:
+        data, seed = self._begin(data)
+        try:
+            self._fit(data, seed)
+        except BaseException:
+            self._forget()
+            raise
+        self._end(data)
+
+    def _begin(self, data: EffectData) -> tuple[EffectData, np.random.SeedSequence]:
+        """Check and diagnose; the rows to learn from, and the seed of the fit."""
         sequence(self.random_state)
         if self.takes_arms() is not None and self.takes_arms() != (data.arms is not None):
             raise QuestionError(
@@ -186,8 +196,7 @@ class EffectEstimator(Parameterised):
                 if self.needs_instrument
                 else "Leave Z out, or use OrthoIV.",
             )
-        for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
-            delattr(self, name)
+        self._forget()
         diagnosis, fitting = spawn(self.random_state, 2)
         data = rows_that_weigh(data)
         check_clusters(data)
@@ -197,12 +206,10 @@ class EffectEstimator(Parameterised):
         overlap = diagnose(data, diagnosis)
         # Nothing is kept until the fit has succeeded: a failed refit leaves no half state.
         self.overlap_ = overlap
-        try:
-            self._fit(data, fitting)
-        except BaseException:
-            for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
-                delattr(self, name)
-            raise
+        return data, fitting
+
+    def _end(self, data: EffectData) -> None:
+        """Keep what answers need of the rows that were fitted."""
         self.arms_ = data.arms
         self.dose_range_ = (
             None if data.arms is not None else (float(data.t.min()), float(data.t.max()))
@@ -213,6 +220,10 @@ class EffectEstimator(Parameterised):
         self.x_schema_ = None if data.x is None else data.x.schema
         self.x_named_ = data.x is not None and data.x.named
         self.labelled_ = data.labelled
+
+    def _forget(self) -> None:
+        for name in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
+            delattr(self, name)
 
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
         raise TypeError(f"{type(self).__name__} must define _fit")

@@ -28,6 +28,7 @@ class Entry:
 
 
 _TINY = {"phi_dim": 2, "heads": (8,), "n_folds": 3, "epochs": 40, "progress": False}
+_TINY_DOSE = {"n_folds": 3, "epochs": 20, "progress": False}
 
 ENTRIES = (
     Entry(
@@ -148,6 +149,69 @@ ENTRIES = (
         "Nagalapatti, Singhal, Ghosh and Sarawagi 2024",
         "As TARNet, trained on differences between near units; has its own control without.",
         _TINY,
+    ),
+    Entry(
+        "DoseStack",
+        ".doses.dose_stack",
+        "Nagalapatti, Iyer, De and Sarawagi 2024; Rasmussen and Williams 2006",
+        "Curves of a dose, person by person; the default for them.",
+        {"steps": 8, "epochs": 20, "n_folds": 3, "progress": False},
+    ),
+    Entry(
+        "DoseGP",
+        ".doses.dose_gp",
+        "Rasmussen and Williams 2006",
+        "As DoseStack, in a fraction of the time; a posterior, with clusters.",
+        {"kernels": ["main"], "steps": 8, "n_folds": 3},
+    ),
+    Entry(
+        "GIKS",
+        ".doses.giks",
+        "Nagalapatti, Iyer, De and Sarawagi 2024",
+        "Curves by a network that learns doses not received from people alike.",
+        {"steps": 8, **_TINY_DOSE},
+    ),
+    Entry(
+        "VCNet",
+        ".doses.vcnet",
+        "Nie, Ye, Liu and Nicolae 2021",
+        "Smooth curves by a network, with targeted regularisation; hardly confounded doses.",
+        {"hidden": (12,), "head": 8, **_TINY_DOSE},
+    ),
+    Entry(
+        "DRNet",
+        ".doses.vcnet",
+        "Schwab, Linhardt, Bauer, Buhmann and Karlen 2020",
+        "Curves that jump between strata of the dose; for comparison.",
+        {"hidden": (12,), "head": 8, **_TINY_DOSE},
+    ),
+    Entry(
+        "DoseTARNet",
+        ".doses.vcnet",
+        "Shalit, Johansson and Sontag 2017",
+        "As DRNet, with the dose in one layer only; for comparison.",
+        {"hidden": (12,), "head": 8, **_TINY_DOSE},
+    ),
+    Entry(
+        "DosePairNet",
+        ".doses.dose_pairs",
+        "Nagalapatti, Singhal, Ghosh and Sarawagi 2024",
+        "Curves trained on differences between people alike at different doses.",
+        _TINY_DOSE,
+    ),
+    Entry(
+        "DoseSLearner",
+        ".doses.boosting",
+        "Künzel, Sekhon, Bickel and Yu 2019",
+        "Curves by any regression, where the dose is hardly confounded.",
+        {"learner": "spline", "n_folds": 3},
+    ),
+    Entry(
+        "SplineDML",
+        ".doses.spline_dml",
+        "Chernozhukov et al. 2018 (econml)",
+        "Contrasts of doses that bend, with semiparametric intervals; W allowed.",
+        {"n_knots": 3, "degree": 2, "n_folds": 2},
     ),
 )
 

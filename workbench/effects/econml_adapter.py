@@ -29,6 +29,7 @@ class EconmlAdapter(EffectEstimator):
     """
 
     outcome_sees_treatment = False
+    dose_as_matrix = False  # econml's featurisers want a dose as one column
 
     def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
         raise TypeError(f"{type(self).__name__} must define _build")
@@ -58,7 +59,7 @@ class EconmlAdapter(EffectEstimator):
             self.model_ = self._build(folds, model_seed)
             self.model_.fit(
                 y,
-                t,
+                t[:, None] if self.dose_as_matrix else t,
                 X=x,
                 W=self.nuisance_columns_,
                 sample_weight=None if data.weight is None else data.weight / data.weight.mean(),

@@ -1,0 +1,373 @@
+"""The contract of dose-response estimators: curves, contrasts, slopes, best doses, support."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from ...core.errors import ParameterError, QuestionError, warn
+from ...core.seeding import spawn
+from ...tables.effect_data import EffectData
+from ...tables.gate import Table, count
+from ..base import EffectEstimator, Estimate, quantile
+from ..sandwich import covariance
+from .density import DoseDensity
+from .rows import DoseModel, DoseRows, dose_rows
+
+_FINE = 129  # doses at which a monotone curve is made
+_LOW_SUPPORT = 0.05
+_FEW_DOSES, _FEW_ROWS = 5, 50
+_CHUNK = 4000  # rows answered at once
+
+Monotone = Literal["increasing", "decreasing"] | None
+
+
+class DoseEstimator(EffectEstimator):
+    """Base of all learners of mu(x, t) = E[Y(t) | X = x] for a dose t.
+
+    All covariates are effect modifiers X. Beside the methods of every effect estimator there are
+    :meth:`dose_response`, :meth:`average_dose_response`, their intervals, :meth:`optimal_dose` and
+    :meth:`support`. Doses are in the units of the column; doses outside the observed range give an
+    ``extrapolation`` warning.
+
+    A method defines ``_fit_doses(rows, seed)``, which returns a
+    :class:`~workbench.effects.doses.rows.DoseModel`. The constructor has ``n_folds``, ``monotone``
+    and ``random_state``.
+
+    Attributes:
+        model_: The fitted surface.
+        density_: The density of the dose given the covariates.
+    """
+
+    treatment = "continuous"
+    needs_modifiers = True
+    adjusts_for_w = False
+    assumes = "no hidden confounder, and people like each one at every dose asked for"
+
+    n_folds: int
+    monotone: Monotone
+
+    def _fit_doses(self, rows: DoseRows, seed: np.random.SeedSequence) -> DoseModel:
+        raise TypeError(f"{type(self).__name__} must define _fit_doses")
+
+    def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
+        rows, seed = self._prepare(data, seed)
+        self.model_ = self._fit_doses(rows, seed)
+
+    def _prepare(
+        self, data: EffectData, seed: np.random.SeedSequence
+    ) -> tuple[DoseRows, np.random.SeedSequence]:
+        """Rows as numbers, sorted by content, and the seed of what is learned from them."""
+        self._check_doses(data)
+        fold_seed, model_seed = spawn(seed, 2)
+        rows, self.encoder_, self.z_center_, self.z_width_, self.scales_ = dose_rows(
+            data, self._folds(), self.overlap_.score[:, 0], fold_seed
+        )
+        self.y_range_ = (float(data.y.min()), float(data.y.max()))
+        self.two_levels_ = bool(np.isin(data.y, self.y_range_).all())
+        rows = rows.arranged()
+        self.density_ = DoseDensity.fit(rows, model_seed)
+        return rows, model_seed
+
+    def _folds(self) -> int:
+        if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:
+            raise ParameterError("must be an integer from 2", column="n_folds", value=self.n_folds)
+        return self.n_folds
+
+    def _check_doses(self, data: EffectData) -> None:
+        if self.monotone not in (None, "increasing", "decreasing"):
+            raise ParameterError(
+                "must be None, 'increasing' or 'decreasing'",
+                column="monotone",
+                value=self.monotone,
+            )
+        if len(data) < _FEW_ROWS:
+            warn(
+                "sample-size",
+                f"{count(len(data), 'row')} can't tell curves of {data.t_name!r} from noise: they "
+                "are drawn towards a common one",
+            )
+        doses = np.unique(data.t)
+        if len(doses) < 3:
+            raise QuestionError(
+                f"has {count(len(doses), 'value')}: there is no curve to learn",
+                column=data.t_name,
+                value=float(doses[-1]),
+                advice="Use an estimator for arms, e.g. AIPW.",
+            )
+        if len(doses) <= _FEW_DOSES:
+            warn(
+                "few-doses",
+                f"{data.t_name!r} has {len(doses)} distinct doses: what lies between them is the "
+                "learner's guess",
+                [data.t_name],
+            )
+
+    # ---- questions
+
+    def dose_response(self, X: Any = None, grid: Any = None) -> np.ndarray:
+        """E[Y(t) | X] for each row of X and each dose of the grid, (m, G).
+
+        Args:
+            X: Rows; None: those that were fitted.
+            grid: Doses (G,); by default 64 over the observed range (see :meth:`dose_grid`).
+
+        Raises:
+            QuestionError: The estimator gives contrasts only.
+        """
+        return self._levels(self._inputs(X), self._grid(grid)[None])
+
+    def dose_response_interval(
+        self, X: Any = None, grid: Any = None, *, alpha: float = 0.1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pointwise (1 - alpha) interval of :meth:`dose_response`: low and high, each (m, G)."""
+        self._check_interval(alpha)
+        z, t = self._inputs(X), self._grid(grid)[None]
+        center, reach = self._levels(z, t), self._errors(z, t) * self._quantile(alpha)
+        return self._within_range(center - reach), self._within_range(center + reach)
+
+    def average_dose_response(self, grid: Any = None, X: Any = None) -> np.ndarray:
+        """The mean of :meth:`dose_response` over the rows of X (None: those fitted), (G,)."""
+        t, weight = self._grid(grid)[None], self.weight_ if X is None else None
+        return np.average(self._levels(self._inputs(X), t), axis=0, weights=weight)
+
+    def average_dose_response_interval(
+        self, grid: Any = None, X: Any = None, *, alpha: float = 0.1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pointwise (1 - alpha) interval of :meth:`average_dose_response`, each (G,).
+
+        With X=None the rows are taken for a sample, whose variation (by cluster) is counted.
+        """
+        self._check_interval(alpha)
+        t = self._grid(grid)
+        center = self.average_dose_response(t, X)
+        reach = self._mean_errors(X, t[None], None) * self._quantile(alpha)
+        return center - reach, center + reach
+
+    def dose_grid(self, n: int = 64) -> np.ndarray:
+        """Equally spaced doses over the observed range, (n,)."""
+        self._require_fitted()
+        return np.linspace(*self.dose_range_, n)
+
+    def marginal_effect(self, T: Any, X: Any = None) -> np.ndarray:
+        """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
+        z = self._inputs(X)
+        doses = np.asarray(T, dtype=float).reshape(-1)
+        if len(doses) not in (1, len(z)) or not np.isfinite(doses).all():
+            raise QuestionError(
+                f"needs one finite dose or one per row, ({len(z)},)",
+                column=self.t_name_,
+                value=np.shape(T),
+            )
+        self._mark_extrapolation(float(doses.min()), float(doses.max()))
+        t = np.broadcast_to(doses, (len(z),))[:, None]
+        width = self.scales_.dose_width
+        if self.monotone is not None:  # of the curve that is shown, not of the one before
+            step = 0.5 / (_FINE - 1) * width
+            return ((self._levels(z, t + step) - self._levels(z, t - step)) / (2 * step))[:, 0]
+        return self.model_.slopes(z, self.scales_.dose(t))[:, 0] * (self.scales_.y_width / width)
+
+    def optimal_dose(
+        self,
+        X: Any = None,
+        bounds: tuple[float, float] | None = None,
+        maximise: bool = True,
+        *,
+        min_support: float = 0.0,
+    ) -> np.ndarray:
+        """The dose with the best expected outcome for each row of X, (m,).
+
+        A search over 201 doses, refined by a parabola.
+
+        Args:
+            X: Rows; None: those that were fitted.
+            bounds: Lowest and highest dose allowed; by default the observed range.
+            maximise: Whether more of the outcome is better.
+            min_support: Only doses of at least this :meth:`support` are considered; a row without
+                any gets NaN, with a warning.
+        """
+        z = self._inputs(X)
+        low, high = self.dose_range_ if bounds is None else bounds
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ParameterError(
+                "must be two finite doses, the lower one first", column="bounds", value=bounds
+            )
+        grid = np.linspace(low, high, 201)
+        self._mark_extrapolation(low, high)
+        values = self._levels(z, grid[None]) * (1 if maximise else -1)
+        support = self._support(z, grid[None])
+        if min_support > 0:
+            values = np.where(support >= min_support, values, -np.inf)
+        place = values.argmax(axis=1)
+        best = _refined(grid, values, place)
+        none = ~np.isfinite(values.max(axis=1, initial=-np.inf))
+        best[none] = np.nan
+        rare = support[np.arange(len(z)), place] < _LOW_SUPPORT
+        if none.any():
+            warn(
+                "unsupported-dose",
+                f"{count(int(none.sum()), 'row')} of {len(z)} have no dose with a support of "
+                f"{min_support:g}: their best dose is unknown",
+                [self.t_name_],
+            )
+        elif rare.any():
+            warn(
+                "unsupported-dose",
+                f"for {count(int(rare.sum()), 'row')} of {len(z)} the best dose is one that people "
+                f"like them hardly ever receive (support below {_LOW_SUPPORT:g}): it rests on "
+                "others; see support, and min_support",
+                [self.t_name_],
+            )
+        return best
+
+    def support(self, X: Any, T: Any) -> np.ndarray:
+        """How usual doses are for people like each row: density of T given X, times the range.
+
+        1 means as usual as if everybody's doses were spread evenly over the observed range, 0 that
+        the answer is extrapolation.
+
+        Args:
+            X: Rows (m, ...); None: those that were fitted.
+            T: One dose, one per row (m,), or doses for every row, (m, G) or (1, G).
+
+        Returns:
+            (m,), or (m, G) for a two-dimensional T.
+        """
+        z, doses = self._inputs(X), np.asarray(T, dtype=float)
+        if doses.ndim > 2 or (doses.ndim and doses.shape[0] not in (1, len(z))):
+            raise QuestionError(
+                f"needs one dose, or one or more per row of X ({len(z)})",
+                column=self.t_name_,
+                value=doses.shape,
+            )
+        t = doses if doses.ndim == 2 else np.broadcast_to(doses, (len(z),))[:, None]
+        found = self._support(z, t)
+        return found if doses.ndim == 2 else found[:, 0]
+
+    # ---- hooks of the base
+
+    def _effect(self, x: Table | None, t0: float, t1: float) -> np.ndarray:
+        return np.diff(self._levels(self._encoded(x), np.array([[t0, t1]])), axis=1)[:, 0]
+
+    def _effect_error(self, x: Table | None, t0: float, t1: float) -> tuple[np.ndarray, float]:
+        error = self._errors(self._encoded(x), np.array([[t1]]), t0)
+        return error[:, 0], self._freedom()
+
+    def _ate(self, x: Table | None, t0: float, t1: float, weight=None) -> Estimate:
+        value = super()._ate(x, t0, t1, weight).value
+        if not self.intervals:
+            return Estimate(value)
+        error = self._mean_errors(x, np.array([[t1]]), t0, weight)
+        return Estimate(value, float(error[0]), self._freedom())
+
+    def _freedom(self) -> float:
+        """Degrees of freedom behind the standard errors."""
+        return float("inf")
+
+    # ---- in units of the columns
+
+    def _encoded(self, x: Table | None) -> np.ndarray:
+        x = self._modifiers(None) if x is None else x
+        return (self.encoder_.transform(x) - self.z_center_) / self.z_width_
+
+    def _inputs(self, X: Any) -> np.ndarray:
+        return self._encoded(self._modifiers(X))
+
+    def _grid(self, grid: Any) -> np.ndarray:
+        if grid is None:
+            return self.dose_grid()
+        self._require_fitted()
+        try:
+            doses = np.asarray(grid, dtype=float).reshape(-1)
+        except (TypeError, ValueError) as error:
+            raise QuestionError(
+                "must hold numbers, one per dose", column="grid", value=type(grid).__name__
+            ) from error
+        if not len(doses) or not np.isfinite(doses).all():
+            raise QuestionError("must hold finite doses", column="grid", value=grid)
+        self._mark_extrapolation(float(doses.min()), float(doses.max()))
+        return doses
+
+    def _levels(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """mu in units of the outcome at doses (m, G) or (1, G), monotone if that was asked for."""
+        doses = self.scales_.dose(t)
+        if self.monotone is None:
+            found = _in_parts(self.model_.levels, z, doses)
+        else:
+            fine = np.linspace(0, 1, _FINE)
+            curves = np.sort(_in_parts(self.model_.levels, z, fine[None]), axis=1)
+            curves = curves[:, ::-1] if self.monotone == "decreasing" else curves
+            asked = np.broadcast_to(doses, (len(z), doses.shape[1]))
+            found = np.empty(asked.shape)
+            for i, (at, curve) in enumerate(zip(asked, curves, strict=True)):
+                found[i] = np.interp(at, fine, curve)
+        return self._within_range(found * self.scales_.y_width + self.scales_.y_center)
+
+    def _within_range(self, levels: np.ndarray) -> np.ndarray:
+        """Shares stay between 0 and 1 (or whatever the two levels of the outcome are)."""
+        return np.clip(levels, *self.y_range_) if self.two_levels_ else levels
+
+    def _errors(self, z: np.ndarray, t: np.ndarray, base: float | None = None) -> np.ndarray:
+        start = None if base is None else np.array([[self.scales_.dose(base)]])
+
+        def answer(part: np.ndarray, doses: np.ndarray) -> np.ndarray:
+            return self.model_.errors(part, doses, start)
+
+        return _in_parts(answer, z, self.scales_.dose(t)) * self.scales_.y_width
+
+    def _mean_errors(
+        self, X: Any, t: np.ndarray, base: float | None, weight: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Standard errors of mean levels, or of mean contrasts with a base dose, (G,)."""
+        z = self._encoded(X) if X is None or isinstance(X, Table) else self._inputs(X)
+        weight = self.weight_ if X is None else weight
+        weight = np.ones(len(z)) if weight is None else weight
+        start = None if base is None else float(self.scales_.dose(base))
+        model = self.model_.mean_errors(z, weight, self.scales_.dose(t), start)
+        variance = (model * self.scales_.y_width) ** 2
+        if X is None:
+            levels = self._levels(z, t)
+            if base is not None:
+                levels = levels - self._levels(z, np.array([[base]]))
+            share = weight / weight.sum()
+            influence = (levels - share @ levels) * share[:, None]
+            variance = variance + np.diag(covariance(influence, self.groups_))
+        return np.sqrt(variance)
+
+    def _support(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        doses = np.broadcast_to(self.scales_.dose(t), (len(z), t.shape[1]))
+        return self.density_(z, doses)
+
+    def _quantile(self, alpha: float) -> float:
+        return quantile(alpha, self._freedom())
+
+
+def refuse_levels(estimator: EffectEstimator) -> None:
+    """Raise for an estimator of contrasts that was asked for a level."""
+    raise QuestionError(
+        f"{type(estimator).__name__} gives contrasts of doses, not levels of the outcome",
+        column=estimator.t_name_,
+        advice="Ask for effect(X, T0=..., T1=...), or use DoseStack.",
+    )
+
+
+def _refined(grid: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """The top of the parabola through the best grid point and its neighbours."""
+    best, rows = grid[place].copy(), np.arange(len(place))
+    inner = (place > 0) & (place < len(grid) - 1)
+    at, i = place[inner], rows[inner]
+    left, top, right = values[i, at - 1], values[i, at], values[i, at + 1]
+    with np.errstate(invalid="ignore"):
+        bend = left - 2 * top + right
+        move = np.where(np.isfinite(bend) & (bend < 0), (left - right) / (2 * bend), 0.0)
+    best[inner] += np.clip(move, -0.5, 0.5) * (grid[1] - grid[0])
+    return best
+
+
+def _in_parts(answer, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Answers for many rows, some at a time."""
+    if not len(z):
+        return np.empty((0, t.shape[1]))
+    parts = np.array_split(np.arange(len(z)), -(-len(z) // _CHUNK))
+    return np.concatenate([answer(z[p], t if len(t) == 1 else t[p]) for p in parts])

@@ -1,0 +1,143 @@
+"""Double machine learning with a spline of the dose, by econml: contrasts without levels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import ParameterError, QuestionError
+from ...core.saving import saveable
+from ...core.seeding import Seed, integer
+from ...tables.effect_data import EffectData
+from ...tables.gate import Table
+from ..base import Estimate
+from ..econml_adapter import EconmlAdapter
+
+
+@saveable
+class SplineDML(EconmlAdapter):
+    """Partially linear double machine learning whose effect bends with the dose.
+
+    Y - E[Y|X,W] = theta(X)' (B(T) - E[B(T)|X,W]) + noise, B a spline of the dose and theta linear
+    in X, by econml. It gives contrasts of doses, not levels. Intervals are econml's, and refused
+    with groups, which they would ignore.
+
+    Prefer :class:`LinearDML` where one slope is enough, :class:`DoseStack` where curves differ
+    between people in more than linear ways.
+
+    Args:
+        n_knots: Knots of the spline, ends included, at quantiles of the dose.
+        degree: Of the spline.
+        n_folds: Folds of the cross-fit.
+        random_state: Seed of folds and nuisances.
+
+    References:
+        Chernozhukov et al., "Double/debiased machine learning for treatment and structural
+        parameters", Econometrics Journal 21, 2018. econml (Battocchi et al., 2019).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> w = rng.normal(size=(500, 2))
+        >>> dose = w[:, 0] + rng.normal(size=500)
+        >>> y = dose**2 + w[:, 0] + rng.normal(size=500)
+        >>> bool(0.5 < SplineDML().fit(y, dose, W=w).ate(T0=0, T1=1) < 1.5)
+        True
+    """
+
+    treatment = "continuous"
+    dose_as_matrix = True
+    assumes = "an effect that is a spline of the dose with coefficients linear in X"
+
+    def __init__(self, n_knots: int = 5, degree: int = 3, n_folds: int = 5, random_state: Seed = 0):
+        self.n_knots = n_knots
+        self.degree = degree
+        self.n_folds = n_folds
+        self.random_state = random_state
+
+    def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
+        from econml.dml import LinearDML as Foreign
+        from sklearn.preprocessing import SplineTransformer
+
+        for name, least in (("n_knots", 2), ("degree", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ParameterError(f"must be an integer from {least}", column=name, value=value)
+        model_y, model_t = self._models(seed)
+        basis = SplineTransformer(
+            self.n_knots,
+            degree=self.degree,
+            knots="quantile",
+            include_bias=False,
+            extrapolation="linear",
+        )
+        return Foreign(
+            model_y=model_y,
+            model_t=model_t,
+            treatment_featurizer=basis,
+            cv=folds,
+            random_state=integer(seed),
+        )
+
+    def _models(self, seed: np.random.SeedSequence) -> tuple[Any, Any]:
+        from sklearn.multioutput import MultiOutputRegressor
+
+        model_y, model_t = super()._models(seed)
+        return model_y, MultiOutputRegressor(model_t)
+
+    def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
+        if len(np.unique(data.t)) <= self.degree + 1:
+            raise QuestionError(
+                f"has {len(np.unique(data.t))} values, too few for a curve of degree {self.degree}",
+                column=data.t_name,
+                advice="Use LinearDML, or an estimator for arms.",
+            )
+        super()._fit(data, seed)
+
+    def marginal_effect(self, T: Any, X: Any = None) -> np.ndarray:
+        """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
+        x = self._modifiers(X)
+        encoded = self._encoded(x)
+        doses = np.asarray(T, dtype=float).reshape(-1)
+        self._mark_extrapolation(float(doses.min()), float(doses.max()))
+        m = max(1 if encoded is None else len(encoded), len(doses))
+        at = np.broadcast_to((doses - self._dose[0]) / self._dose[1], (m,))
+        slope = self.model_.marginal_effect(at[:, None], encoded)
+        return np.ravel(slope) * self._unit / self._dose[1]
+
+    def _effect(self, x: Table | None, t0: float, t1: float) -> np.ndarray:
+        encoded = self._encoded(x)
+        start, end = self._doses(encoded, t0, t1)
+        return np.ravel(self.model_.effect(encoded, T0=start, T1=end)) * self._unit
+
+    def _effect_error(self, x: Table | None, t0: float, t1: float) -> tuple[np.ndarray, float]:
+        self._refuse_clusters()
+        return self._contrast_error(self._encoded(x), t0, t1), float("inf")
+
+    def _ate(self, x: Table | None, t0: float, t1: float, weight=None) -> Estimate:
+        value = super()._ate(x, t0, t1, weight).value
+        if self.clustered_:
+            return Estimate(value)
+        if x is None and self.x_ is not None:
+            x, weight = self._modifiers(None), self.weight_
+        encoded = self._encoded(x)
+        # Effects are linear in X: the mean effect is the effect at the mean.
+        mean = None if encoded is None else np.average(encoded, axis=0, weights=weight)[None]
+        return Estimate(value, float(self._contrast_error(mean, t0, t1)[0]))
+
+    def _contrast_error(self, encoded: np.ndarray | None, t0: float, t1: float) -> np.ndarray:
+        start, end = self._doses(encoded, t0, t1)
+        found = self.model_.effect_inference(encoded, T0=start, T1=end)
+        return np.ravel(found.stderr) * self._unit
+
+    def _doses(self, encoded: np.ndarray | None, *doses: float) -> tuple[np.ndarray, ...]:
+        m = 1 if encoded is None else len(encoded)
+        return tuple(np.full((m, 1), (t - self._dose[0]) / self._dose[1]) for t in doses)
+
+    def _refuse_clusters(self) -> None:
+        if self.clustered_:
+            raise QuestionError(
+                f"{type(self).__name__} has no intervals that respect clusters",
+                column="groups",
+                advice="Use LinearDML or DoseGP, or bootstrap whole clusters.",
+            )
