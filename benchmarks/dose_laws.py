@@ -30,6 +30,8 @@ LAWS = {
     "VCNet synthetic": vcnet_synthetic,
 }
 
+_FIRST = 100  # draws that had no part in any choice
+
 
 def regret(r: DoseReplicate, doses: np.ndarray) -> float:
     """Mean loss of doses against each person's best one, from the true curves."""
@@ -41,7 +43,9 @@ def run(quick: bool, seed: int) -> Iterator[Record]:
     from workbench.effects import DoseGP, DoseSLearner, DoseStack
 
     for name, law in LAWS.items():
-        replicates = list(draws(law, name, range(seed, seed + (1 if quick else 10))))
+        replicates = list(
+            draws(law, name, range(_FIRST + seed, _FIRST + seed + (1 if quick else 10)))
+        )
         alone = {
             "DoseGP": ours(DoseGP(random_state=seed), intervals=True),
             "S-learner, LightGBM": ours(DoseSLearner(random_state=seed)),

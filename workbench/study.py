@@ -222,8 +222,8 @@ class Study:
         Args:
             treatment, outcome: Columns.
             adjust_for: Columns to adjust for on your word, instead of the graph's.
-            estimator: Name or instance (``workbench.effects.catalogue()``); by
-                default AIPW for arms (CausalStack where there are modifiers), LinearDML for doses.
+            estimator: Name or instance (``workbench.effects.catalogue()``); by default AIPW for
+                arms and LinearDML for doses, with modifiers CausalStack and DoseStack.
             modifiers: Columns by which the effect may differ.
             T0, T1: The contrast T1 against T0. By default the first two arms; of a dose 0 and
                 1 if both lie in its range, else its quartiles.

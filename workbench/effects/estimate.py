@@ -23,7 +23,8 @@ from .judge import as_estimator, ends
 from .question import Question, outcome_level, question_data, structure_of, unit_of, warn_if_arms
 
 DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES = "AIPW", "LinearDML"
-DEFAULT_FOR_UNITS = "CausalStack"  # arms, and effects that may differ by modifiers
+# Where effects may differ by modifiers:
+DEFAULT_FOR_UNITS, DEFAULT_FOR_CURVES = "CausalStack", "DoseStack"
 
 
 def estimate(
@@ -52,9 +53,9 @@ def estimate(
         estimand: An identified :class:`~workbench.graph.identify.Estimand` (back-door, front-door
             or instrument), or the columns to adjust for, on the caller's word.
         treatment, outcome: Needed only if ``estimand`` is a list of columns.
-        estimator: Name or instance; by default AIPW for arms (CausalStack where there are
-            modifiers) and LinearDML for a dose. Front-door and instrument estimands have linear
-            estimators of their own.
+        estimator: Name or instance; by default AIPW for arms and LinearDML for a dose, and where
+            there are modifiers CausalStack and DoseStack. Front-door and instrument estimands have
+            linear estimators of their own.
         modifiers: Columns by which the effect may differ.
         T0, T1: The contrast; by default the first two arms, or doses 0 and 1 where both lie in
             the observed range, else its quartiles.
@@ -243,8 +244,10 @@ def _estimator(
 ) -> EffectEstimator:
     if estimator is None:
         data = question_data(checked, question, structure, [], [], None)
-        for_arms = DEFAULT_FOR_UNITS if question.modifiers else DEFAULT_FOR_ARMS
-        estimator = for_arms if data.arms is not None else DEFAULT_FOR_DOSES
+        for_arms, for_doses = DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES
+        if question.modifiers:
+            for_arms, for_doses = DEFAULT_FOR_UNITS, DEFAULT_FOR_CURVES
+        estimator = for_doses if data.arms is None else for_arms
     return as_estimator(estimator, random_state)
 
 

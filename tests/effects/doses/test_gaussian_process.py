@@ -125,7 +125,7 @@ def test_learning_raises_the_evidence_and_finds_who_matters():
 def test_inducing_points_come_close_to_all_rows(monkeypatch):
     data, form = rows(400), KernelForm()
     exact = gp.condition(data, form, form.start(3), 0.0)
-    monkeypatch.setattr(gp, "_ROWS_EXACT", 100)
+    monkeypatch.setattr(gp, "ROWS_EXACT", 100)
     monkeypatch.setattr(gp, "_INDUCING", 250)
     sparse = gp.condition(data, form, form.start(3), 0.0)
     new = rows(50, seed=5)

@@ -8,7 +8,7 @@ import torch
 
 from workbench.effects.doses.giks import interpolation_loss
 from workbench.effects.doses.independence import hsic
-from workbench.effects.doses.networks import CurveNet, StrataNet, VaryingNet, WaveNet
+from workbench.effects.doses.networks import CurveNet, StrataNet, VaryingNet
 
 KNOTS = (0.25, 0.5, 0.75)
 NETS = {
@@ -17,7 +17,6 @@ NETS = {
     "targeted": lambda: VaryingNet(2, 3, (8,), 6, targeted=True, dtype=torch.float64),
     "drnet": lambda: StrataNet(2, 3, (8,), 6, dtype=torch.float64),
     "tarnet": lambda: StrataNet(2, 3, (8,), 6, every_layer=False, dtype=torch.float64),
-    "wave": lambda: WaveNet(2, 3, 8, dtype=torch.float64),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
 from .density import DoseDensity
 from .rows import DoseModel, DoseRows, dose_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FINE = 129  # doses at which a monotone curve is made
 _LOW_SUPPORT = 0.05
@@ -38,6 +41,7 @@ class DoseEstimator(EffectEstimator):
     Attributes:
         model_: The fitted surface.
         density_: The density of the dose given the covariates.
+        doses_: The doses received, (n,).
     """
 
     treatment = "continuous"
@@ -64,6 +68,7 @@ class DoseEstimator(EffectEstimator):
         rows, self.encoder_, self.z_center_, self.z_width_, self.scales_ = dose_rows(
             data, self._folds(), self.overlap_.score[:, 0], fold_seed
         )
+        self.doses_ = data.t
         self.y_range_ = (float(data.y.min()), float(data.y.max()))
         self.two_levels_ = bool(np.isin(data.y, self.y_range_).all())
         rows = rows.arranged()
@@ -244,6 +249,16 @@ class DoseEstimator(EffectEstimator):
         t = doses if doses.ndim == 2 else np.broadcast_to(doses, (len(z),))[:, None]
         found = self._support(z, t)
         return found if doses.ndim == 2 else found[:, 0]
+
+    def plot(self, X: Any = None, ax: Axes | None = None, *, alpha: float = 0.1) -> Axes:
+        """The average curve with its interval; for up to eight rows of X the curve of each.
+
+        A grey strip shows the doses that were received.
+        """
+        from .pictures import draw_curves
+
+        self._check_interval(alpha)
+        return draw_curves(self, X, ax, alpha)
 
     # ---- hooks of the base
 

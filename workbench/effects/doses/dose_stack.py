@@ -1,4 +1,4 @@
-"""The default for doses: two Gaussian processes and two networks, averaged."""
+"""The default for doses: four Gaussian processes and GIKS, averaged."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import numpy as np
 
 from ...core.results import number
 from ...core.saving import saveable
-from ...core.seeding import Seed, spawn
+from ...core.seeding import Seed
+from ..base import EffectEstimator
 from .base import DoseEstimator, Monotone
-from .dose_gp import check_steps, fit_forms
+from .dose_gp import FORMS, check_steps, fit_forms
 from .gaussian_process import GaussianProcess, condition
 from .giks import GIKS, TEACHERS
-from .networks import DoseNet, WaveNet
 from .rows import DoseRows
-from .training import DoseNetworkLearner, DoseNetworks, train_tasks
+from .training import DoseNetworks, train_tasks
 
-# Chosen on seven made-up laws (benchmarks/dose_surfaces.py), none of them those of the tables.
-_WEIGHTS = {"common curves": 0.35, "shifted curves": 0.35, "GIKS": 0.2, "residual network": 0.1}
-_INFLATION = 1.5  # of the processes' variance, which takes their covariance for known
-_WAVE_EPOCHS, _WHOLE = 300, 4000  # with more rows epochs have several steps and are fewer
+# Chosen on made-up laws (benchmarks/dose_surfaces.py), none of them those of the tables.
+_PROCESSES = ("full", "shifted", "main", "waves")
 
 
 @saveable
@@ -53,7 +51,7 @@ class StackedCurves:
         return np.sum(found, axis=0)
 
     def errors(self, z: np.ndarray, t: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
-        """Root of the processes' (inflated) variance and the disagreement of all parts, (m, G)."""
+        """Root of the processes' mean variance plus the disagreement of all parts, (m, G)."""
         found = self.each(z, t)
         found = found if base is None else found - self.each(z, base)
         return self._with_disagreement([p.errors(z, t, base) for p in self._processes()], found)
@@ -74,31 +72,30 @@ class StackedCurves:
     def _with_disagreement(self, errors: Sequence[np.ndarray], found: np.ndarray) -> np.ndarray:
         gap = found - np.tensordot(self.weights, found, 1)
         disagreement = np.tensordot(self.weights, gap**2, 1)
-        return np.sqrt(_INFLATION * np.mean(np.square(errors), axis=0) + disagreement)
+        return np.sqrt(np.mean(np.square(errors), axis=0) + disagreement)
 
 
 @saveable
 class DoseStack(DoseEstimator):
-    """Dose-response by two Gaussian processes and two networks: the default for doses.
+    """Dose-response by four Gaussian processes and GIKS: the default for doses.
 
-    mu = .35 process with common curves + .35 process with curves shifted between people + .2
-    :class:`GIKS` (taught by the two) + .1 residual network on waves of the dose. The processes are
-    best where their form is right, the networks where it is not; the mean loses little in the
-    first case and gains much in the second. The weights were chosen on made-up laws; held-out
-    factual errors can't choose them, since they don't see doses that people like these hardly
-    ever receive.
+    mu is the plain mean of five surfaces: the processes ``full``, ``shifted``, ``main`` and
+    ``waves`` of :class:`DoseGP`, and :class:`GIKS` taught by the first two. Where forms are right
+    they agree, where they are not their errors differ and the mean has less of them. On made-up
+    laws the mean was better than the form with the largest marginal likelihood; held-out factual
+    errors can't choose either, since they don't see doses that people like these hardly ever
+    receive.
 
-    Intervals: variance of the processes (times 1.5, since their covariance is learned too) plus
-    the disagreement of the four. Their coverage is printed by ``python -m benchmarks.dose_laws``.
+    Intervals: the mean variance of the processes plus the disagreement of the five. Their coverage
+    is printed by ``python -m benchmarks.dose_laws``.
 
     Prefer :class:`LinearDML` for one slope with semiparametric intervals, :class:`DoseGP` for
     speed.
 
     Args:
         steps: Steps of the marginal likelihood.
-        epochs: Of the networks; by default 500 of GIKS (fewer for very many rows), 300 of the
-            residual network.
-        n_folds: Networks of each kind, each trained without one fold.
+        epochs: Of GIKS; by default 500, fewer for very many rows.
+        n_folds: Networks of GIKS, each trained without one fold.
         monotone: ``"increasing"`` or ``"decreasing"`` if curves are known to be.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``, for the networks.
         progress: Show a bar.
@@ -144,18 +141,20 @@ class DoseStack(DoseEstimator):
 
     def _fit_doses(self, rows: DoseRows, seed: np.random.SeedSequence) -> StackedCurves:
         check_steps(self.steps)
-        taught, other = spawn(seed, 2)
-        learned = fit_forms(rows, TEACHERS, self.steps)
-        shared = {"device": self.device, "progress": self.progress}
-        giks = GIKS(steps=self.steps, epochs=self.epochs, **shared)
-        whole = self.epochs or (_WAVE_EPOCHS if len(rows) <= _WHOLE else None)
-        waves = _Waves(epochs=whole, **shared)
-        parts = [
-            *(condition(rows, *one) for one in learned),
-            train_tasks(giks, [giks.plan_with(rows, learned, taught)])[0],
-            train_tasks(waves, [waves._plan(rows, other)])[0],
-        ]
-        return StackedCurves(tuple(_WEIGHTS), parts, tuple(_WEIGHTS.values()))
+        learned = fit_forms(rows, [FORMS[name] for name in _PROCESSES], self.steps)
+        giks = GIKS(
+            steps=self.steps, epochs=self.epochs, device=self.device, progress=self.progress
+        )
+        task = giks.plan_with(rows, learned[: len(TEACHERS)], seed)
+        parts = [*(condition(rows, *one) for one in learned), train_tasks(giks, [task])[0]]
+        names = (*_PROCESSES, "GIKS")
+        return StackedCurves(names, parts, (1 / len(parts),) * len(parts))
+
+    def for_refuting(self) -> EffectEstimator:
+        """One slope by double machine learning, which takes a fraction of a second."""
+        from ..dml import LinearDML
+
+        return LinearDML(discrete_treatment=False, random_state=self.random_state)
 
     def explain(self) -> str:
         """What the answer is made of, and how far each part is from the whole, in words."""
@@ -169,17 +168,3 @@ class DoseStack(DoseEstimator):
             for name, weight, gap in zip(self.model_.names, self.model_.weights, away, strict=True)
         )
         return f"The curves of {self.y_name_!r} over {self.t_name_!r} are a mean of {parts}."
-
-
-class _Waves(DoseNetworkLearner):
-    """The residual network of the stack."""
-
-    gate_penalty, weight_decay, learning_rate, batch_size = 0.02, 0.3, 0.005, None
-
-    def __init__(self, epochs: int | None, device: str, progress: bool):
-        self.epochs = epochs
-        self.device = device
-        self.progress = progress
-
-    def _network(self, members: int, n_in: int, seeds: Sequence[np.random.SeedSequence]) -> DoseNet:
-        return WaveNet(members, n_in, random_state=list(seeds))

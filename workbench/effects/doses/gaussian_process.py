@@ -17,8 +17,8 @@ from .rows import DoseRows
 
 _ROWS_TO_LEARN = 800  # that decide the parameters of the covariance
 _FEWEST_TO_LEARN, _EARLY = 200, 0.6  # rows that the first steps see, and their share
-_ROWS_EXACT = 2500  # up to which every row is conditioned on
-_INDUCING = 1000
+ROWS_EXACT = 2500  # up to which every row is conditioned on
+_INDUCING, _INDUCING_OF_MANY, _MANY = 1000, 500, 20_000
 _RATE = 0.15
 _JITTER = 1e-6
 _CELLS = 4_000_000  # of a matrix of covariances held at once
@@ -169,7 +169,7 @@ def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, flo
     Returns:
         The parameters, and minus the log posterior density per row.
     """
-    rows = _some(rows, _ROWS_TO_LEARN)
+    rows = some_rows(rows, _ROWS_TO_LEARN)
     start = form.start(rows.z.shape[1])
     if rows.groups is not None:
         start["cluster"] = torch.tensor(math.log(0.1), dtype=torch.float64)
@@ -187,7 +187,7 @@ def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, flo
     best, least = None, math.inf
     half = max(_FEWEST_TO_LEARN, len(rows) // 2)
     early = round(_EARLY * steps) if half < len(rows) else 0
-    seen = _Evidence(_some(rows, half) if early else rows, form)
+    seen = _Evidence(some_rows(rows, half) if early else rows, form)
     for step in range(steps + 1):
         if step == early:
             seen = _Evidence(rows, form)
@@ -242,7 +242,8 @@ class _Evidence:
 
 def condition(rows: DoseRows, form: KernelForm, p: Parameters, loss: float) -> GaussianProcess:
     """The posterior given all rows: exact for few, on inducing points for many."""
-    inducing = None if len(rows) <= _ROWS_EXACT else _some(rows, _INDUCING)
+    few = _INDUCING if len(rows) <= _MANY else _INDUCING_OF_MANY
+    inducing = None if len(rows) <= ROWS_EXACT else some_rows(rows, few)
     kept = rows if inducing is None else inducing
     z, t = torch.from_numpy(np.ascontiguousarray(kept.z)), torch.from_numpy(kept.t)
     with torch.no_grad():
@@ -296,7 +297,7 @@ def _inverse_factor(k: Tensor, noise: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factor, torch.eye(len(k), dtype=k.dtype), upper=False)
 
 
-def _some(rows: DoseRows, most: int) -> DoseRows:
+def some_rows(rows: DoseRows, most: int) -> DoseRows:
     """At most so many rows, spread evenly over whatever their content is."""
     if len(rows) <= most:
         return rows

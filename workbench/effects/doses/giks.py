@@ -14,9 +14,8 @@ from ...core.saving import saveable
 from ...core.seeding import Seed, generator, spawn
 from ...nets.batches import Batch
 from .base import Monotone
-from .dose_gp import Learned, check_steps, fit_forms
-from .gaussian_process import GaussianProcess, condition
-from .kernel import KernelForm
+from .dose_gp import FORMS, Learned, check_steps, fit_forms
+from .gaussian_process import ROWS_EXACT, GaussianProcess, condition, some_rows
 from .networks import CurveNet, DoseNet
 from .rows import DoseRows
 from .smoothing import far_doses, window_posterior
@@ -26,7 +25,7 @@ _KNOTS = 9
 _FAR, _FEWEST_FAR = 8, 2  # far doses of each row
 _ROWS_FOR_ALL_FAR = 2000
 _LEAST = 5  # rows in a window
-TEACHERS = (KernelForm(), KernelForm(shift=True))
+TEACHERS = (FORMS["full"], FORMS["shifted"])
 
 
 @saveable
@@ -159,7 +158,7 @@ class GIKS(DoseNetworkLearner):
         mean = np.empty((rows.n_folds, n, few), dtype=np.float32)
         weight = np.empty_like(mean)
         for f in range(rows.n_folds):
-            part = rows.some(np.flatnonzero(rows.fold != f))
+            part = some_rows(rows.some(np.flatnonzero(rows.fold != f)), ROWS_EXACT)
             teachers = [condition(part, *one) for one in learned]
             mean[f], weight[f] = taught(teachers, rows.z, dose)
         return {
