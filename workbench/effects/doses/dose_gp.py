@@ -44,6 +44,7 @@ class DoseGP(DoseEstimator):
         steps: Steps of the marginal likelihood.
         n_folds: Folds of the diagnosis; the process itself needs none.
         monotone: ``"increasing"`` or ``"decreasing"`` if curves are known to be.
+        progress: Show a bar.
         random_state: Seed of the diagnosis; the process draws nothing.
 
     Attributes:
@@ -72,12 +73,14 @@ class DoseGP(DoseEstimator):
         steps: int = 60,
         n_folds: int = 5,
         monotone: Monotone = None,
+        progress: bool = True,
         random_state: Seed = 0,
     ):
         self.kernels = kernels
         self.steps = steps
         self.n_folds = n_folds
         self.monotone = monotone
+        self.progress = progress
         self.random_state = random_state
 
     def _fit_doses(self, rows: DoseRows, seed: np.random.SeedSequence) -> GaussianProcess:
@@ -93,16 +96,22 @@ class DoseGP(DoseEstimator):
                 )
         if not names:
             raise ParameterError("must name at least one", column="kernels", value=self.kernels)
-        learned = fit_forms(rows, [FORMS[name] for name in names], self.steps)
+        forms = [FORMS[name] for name in names]
+        learned = fit_forms(rows, forms, self.steps, self.progress)
         losses = [loss for *_, loss in learned]
         best = int(np.argmin(losses))
         self.kernel_, self.losses_ = names[best], dict(zip(names, losses, strict=True))
         return condition(rows, *learned[best])
 
 
-def fit_forms(rows: DoseRows, forms: Sequence[KernelForm], steps: int) -> list[Learned]:
-    """The parameters of each form by marginal likelihood."""
-    return [(form, *learn(rows, form, steps)) for form in forms]
+def fit_forms(
+    rows: DoseRows, forms: Sequence[KernelForm], steps: int, progress: bool
+) -> list[Learned]:
+    """The parameters of each form by marginal likelihood; a bar if it takes over two seconds."""
+    from tqdm import tqdm
+
+    bar = tqdm(forms, desc="covariances", delay=2, leave=False, disable=not progress)
+    return [(form, *learn(rows, form, steps)) for form in bar]
 
 
 def check_steps(steps: int) -> None:

@@ -141,7 +141,8 @@ class DoseStack(DoseEstimator):
 
     def _fit_doses(self, rows: DoseRows, seed: np.random.SeedSequence) -> StackedCurves:
         check_steps(self.steps)
-        learned = fit_forms(rows, [FORMS[name] for name in _PROCESSES], self.steps)
+        forms = [FORMS[name] for name in _PROCESSES]
+        learned = fit_forms(rows, forms, self.steps, self.progress)
         giks = GIKS(
             steps=self.steps, epochs=self.epochs, device=self.device, progress=self.progress
         )

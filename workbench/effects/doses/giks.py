@@ -129,7 +129,8 @@ class GIKS(DoseNetworkLearner):
         if not self.ks_weight or self.smoother != "product":
             return super()._plan(rows, seed)
         check_steps(self.steps)
-        return self.plan_with(rows, fit_forms(rows, TEACHERS, self.steps), seed)
+        learned = fit_forms(rows, TEACHERS, self.steps, self.progress)
+        return self.plan_with(rows, learned, seed)
 
     def plan_with(
         self, rows: DoseRows, learned: Sequence[Learned], seed: np.random.SeedSequence
