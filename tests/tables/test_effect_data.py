@@ -113,7 +113,7 @@ def test_refusals_name_the_place(edit, error, message, parts, people):
 
 
 def test_a_dose_declared_discrete_is_refused(parts, people):
-    with pytest.raises(QuestionError, match="'age'.*60 different values.*declared discrete"):
+    with pytest.raises(QuestionError, match="'age'.*60 different values.*at most 20"):
         effect_data(parts["Y"], people["age"], discrete_treatment=True)
     with pytest.raises(QuestionError, match="'sex'.*a dose must be a number"):
         effect_data(parts["Y"], people["sex"], discrete_treatment=False)

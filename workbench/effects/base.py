@@ -282,7 +282,7 @@ class EffectEstimator(Parameterised):
             raise QuestionError(
                 f"{type(self).__name__} does not estimate the effect on the treated",
                 column=self.t_name_,
-                advice="Use AIPW.",
+                advice="Use AIPW." if self.arms_ else "Ask for ate(X) over the rows meant.",
             )
         return self._att(t0, t1)
 

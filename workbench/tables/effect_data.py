@@ -383,7 +383,7 @@ def _treatment(
         arms = [int(v) if float(v).is_integer() else float(v) for v in found]
     if len(arms) > max_arms:
         raise QuestionError(
-            f"has {len(arms)} different values and was declared discrete"
+            f"has {len(arms)} different values, where arms are compared (at most {max_arms})"
             if feature.is_numeric
             else f"has {len(arms)} arms, at most {max_arms} are compared",
             column=name,

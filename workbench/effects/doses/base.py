@@ -124,7 +124,7 @@ class DoseEstimator(EffectEstimator):
         return self._levels(self._inputs(X), self._grid(grid)[None])
 
     def dose_response_interval(
-        self, X: Any = None, grid: Any = None, *, alpha: float = 0.1
+        self, X: Any = None, grid: Any = None, *, alpha: float = 0.05
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pointwise (1 - alpha) interval of :meth:`dose_response`: low and high, each (m, G)."""
         self._check_interval(alpha)
@@ -138,7 +138,7 @@ class DoseEstimator(EffectEstimator):
         return np.average(self._levels(self._inputs(X), t), axis=0, weights=weight)
 
     def average_dose_response_interval(
-        self, grid: Any = None, X: Any = None, *, alpha: float = 0.1
+        self, grid: Any = None, X: Any = None, *, alpha: float = 0.05
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pointwise (1 - alpha) interval of :meth:`average_dose_response`, each (G,).
 
@@ -250,7 +250,7 @@ class DoseEstimator(EffectEstimator):
         found = self._support(z, t)
         return found if doses.ndim == 2 else found[:, 0]
 
-    def plot(self, X: Any = None, ax: Axes | None = None, *, alpha: float = 0.1) -> Axes:
+    def plot(self, X: Any = None, ax: Axes | None = None, *, alpha: float = 0.05) -> Axes:
         """The average curve with its interval; for up to eight rows of X the curve of each.
 
         A grey strip shows the doses that were received.
