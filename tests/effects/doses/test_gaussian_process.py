@@ -14,7 +14,7 @@ FORMS = [
     KernelForm(waves=0, linear=False, main=False),
     KernelForm(linear=False),
     KernelForm(),
-    KernelForm(shift=True),
+    KernelForm(shift=True, second=True),
 ]
 
 

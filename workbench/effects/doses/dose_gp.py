@@ -17,9 +17,9 @@ from .rows import DoseRows
 FORMS = {
     "product": KernelForm(waves=0, linear=False, main=False),
     "waves": KernelForm(linear=False, main=False),
-    "main": KernelForm(linear=False),
-    "full": KernelForm(),
-    "shifted": KernelForm(shift=True),
+    "main": KernelForm(linear=False, second=True),
+    "full": KernelForm(second=True),
+    "shifted": KernelForm(second=True, shift=True),
 }
 
 Learned = tuple[KernelForm, Parameters, float]
@@ -30,8 +30,8 @@ class DoseGP(DoseEstimator):
     """Gaussian-process regression of the outcome on (x, dose), with relevance per covariate.
 
     k((x, t), (x', t')) = k_dose(t, t') * k_x(x, x') + k_0(x, x'); which parts there are (damped
-    waves in the dose, terms linear in x, a part that no dose changes, curves that lie at
-    different doses for different people) is decided by marginal likelihood with priors that favour
+    waves in the dose, a second product with covariates of its own, terms linear in x, a part that
+    no dose changes, curves that lie at different doses for different people) is decided by marginal likelihood with priors that favour
     few covariates. Intervals are the posterior's; with ``groups`` a cluster has a level of its
     own. Exact up to 2,500 rows, on 1,000 inducing points beyond.
 

@@ -21,11 +21,12 @@ class KernelForm:
     """Which parts the covariance has.
 
     k((x, t), (x', t')) = k_dose(s(x, t) - s(x', t')) * (c + a RBF(x, x') + x' V x)
-                          + [b RBF_0(x, x') + x' V_0 x]
+                          + {d RBF_2(s - s') RBF_2(x, x')} + [b RBF_0(x, x') + x' V_0 x]
 
     with k_dose a squared exponential plus, with ``waves``, damped cosines; s(x, t) = t, or
     t + x . b with ``shift``: people may differ in where on the dose axis their curve lies. The
-    bracket, with ``main``, is a part of the outcome that no dose changes. Every RBF has a length
+    braces, with ``second``, let other covariates act at another scale of the dose. The bracket,
+    with ``main``, is a part of the outcome that no dose changes. Every RBF has a length
     scale per covariate, every linear part a weight per covariate (automatic relevance).
 
     Attributes:
@@ -33,12 +34,14 @@ class KernelForm:
         linear: Parts linear in the covariates.
         main: The bracket.
         shift: Curves that lie at different doses for different people.
+        second: A second product, with length scales of its own, that starts at a fine one.
     """
 
     waves: int = 2
     linear: bool = True
     main: bool = True
     shift: bool = False
+    second: bool = False
 
     def start(self, n_covariates: int) -> Parameters:
         """Parameters before learning, for outcomes, covariates of sd 1 and doses in [0, 1]."""
@@ -67,6 +70,9 @@ class KernelForm:
             found["linear"] = vector(-3.0)
         if self.shift:
             found["shift"] = vector(0.0)
+        if self.second:
+            found |= {"second_size": number(-1.0), "second_length": vector(length)}
+            found["second_dose"] = number(math.log(0.12))
         if self.main:
             found |= {"main_size": number(-0.5), "main_length": vector(length)}
             if self.linear:
@@ -75,8 +81,10 @@ class KernelForm:
 
     def covariance(self, p: Parameters, x: Tensor, t: Tensor, z: Tensor, u: Tensor) -> Tensor:
         """k of every row of (x, t) with every row of (z, u), (m, n)."""
-        k = self._of_dose(p, self.position(p, x, t)[:, None] - self.position(p, z, u)[None])
-        k = k * self._of_covariates(p, x, z)
+        gap = self.position(p, x, t)[:, None] - self.position(p, z, u)[None]
+        k = self._of_dose(p, gap) * self._of_covariates(p, x, z)
+        if self.second:
+            k = k + self._of_second(p, gap) * _rbf(x, z, p["second_length"])
         return k + self._main(p, x, z) if self.main else k
 
     def within(self, p: Parameters, x: Tensor, gap: Tensor) -> Tensor:
@@ -89,7 +97,11 @@ class KernelForm:
             outer = outer + p["main_size"].exp()
             if self.linear:
                 outer = outer + (x**2 * p["main_linear"].exp()).sum(1)
-        return self._of_dose(p, gap) * inner + outer
+        k = self._of_dose(p, gap) * inner + outer
+        return k + self._of_second(p, gap) if self.second else k
+
+    def _of_second(self, p: Parameters, gap: Tensor) -> Tensor:
+        return p["second_size"].exp() * torch.exp(-0.5 * gap**2 * torch.exp(-2 * p["second_dose"]))
 
     def position(self, p: Parameters, x: Tensor, t: Tensor) -> Tensor:
         """Where on the dose axis of the common curve a person's dose lies, (m,)."""
@@ -121,6 +133,8 @@ class KernelForm:
             total = total + _SPARSE * torch.exp(-p["main_length"]).sum()
             if self.linear:
                 total = total + _SPARSE / 2 * p["main_linear"].exp().sum()
+        if self.second:
+            total = total + _SPARSE * torch.exp(-p["second_length"]).sum()
         if self.shift:
             total = total + _SHIFT_SPARSE * p["shift"].abs().sum()
         return total
