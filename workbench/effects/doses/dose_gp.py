@@ -31,9 +31,10 @@ class DoseGP(DoseEstimator):
 
     k((x, t), (x', t')) = k_dose(t, t') * k_x(x, x') + k_0(x, x'); which parts there are (damped
     waves in the dose, a second product with covariates of its own, terms linear in x, a part that
-    no dose changes, curves that lie at different doses for different people) is decided by marginal likelihood with priors that favour
-    few covariates. Intervals are the posterior's; with ``groups`` a cluster has a level of its
-    own. Exact up to 2,500 rows, on 1,000 inducing points beyond.
+    no dose changes, curves that lie at different doses for different people) is decided by
+    marginal likelihood with priors that favour few covariates. Intervals are the posterior's; with
+    ``groups`` a cluster has a level of its own. Exact up to 2,500 rows, on 1,000 inducing points
+    beyond (500 from 20,000 rows).
 
     Intervals take the covariance for known and are narrow for that: pointwise 90 % intervals hold
     75 to 95 % (``python -m benchmarks.dose_laws``). Prefer :class:`DoseStack`, which counts that.
