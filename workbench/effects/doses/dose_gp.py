@@ -36,8 +36,9 @@ class DoseGP(DoseEstimator):
     ``groups`` a cluster has a level of its own. Exact up to 2,500 rows, on 1,000 inducing points
     beyond (500 from 20,000 rows).
 
-    Intervals take the covariance for known and are narrow for that: pointwise 90 % intervals hold
-    75 to 95 % (``python -m benchmarks.dose_laws``). Prefer :class:`DoseStack`, which counts that.
+    Intervals take the covariance for known and are too narrow for that; ``python -m
+    benchmarks.dose_laws`` prints what they hold. Prefer :class:`DoseStack`, which counts the
+    disagreement of several forms.
 
     Args:
         kernels: Shapes to choose from: ``"product"``, ``"waves"``, ``"main"``, ``"full"``,
