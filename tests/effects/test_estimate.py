@@ -109,7 +109,7 @@ def test_the_treated(confounded):
     df = confounded()
     found = estimate(df, ["b"], treatment="t", outcome="y", target="ATT")
     assert "on the treated" in found.summary() and found.low < 1 < found.high
-    with pytest.raises(QuestionError, match="AIPW"):
+    with pytest.raises(QuestionError, match="on the treated"):
         estimate(df, ["b"], treatment="d", outcome="yd", target="ATT")
 
 

@@ -186,7 +186,7 @@ def _questions(random_state: Any) -> list[OddQuestion]:
             refusal("T0, T1"),
             "contrast|shape|length",
         ),
-        case("three arms", _three_arms),
+        case("three arms", _three_arms, problem="arm", refusable=("'t'",)),
         case(
             "treatment is a number on a scale",
             _dose,

@@ -54,7 +54,7 @@ __getattr__, __dir__, __all__ = exports(
         "DoseTARNet": ".doses.vcnet",
         "DosePairNet": ".doses.dose_pairs",
         "DoseSLearner": ".doses.boosting",
-        "SplineDML": ".doses.spline_dml",
+        "PolynomialDML": ".doses.polynomial_dml",
         "fit_together": ".doses.training",
         "dose_response_error": ".doses.metrics",
         "noise_floor": ".doses.metrics",

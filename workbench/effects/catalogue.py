@@ -207,11 +207,11 @@ ENTRIES = (
         {"learner": "spline", "n_folds": 3},
     ),
     Entry(
-        "SplineDML",
-        ".doses.spline_dml",
+        "PolynomialDML",
+        ".doses.polynomial_dml",
         "Chernozhukov et al. 2018 (econml)",
         "Contrasts of doses that bend, with semiparametric intervals; W allowed.",
-        {"n_knots": 3, "degree": 2, "n_folds": 2},
+        {"degree": 2, "n_folds": 2},
     ),
 )
 

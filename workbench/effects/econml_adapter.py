@@ -111,13 +111,17 @@ class EconmlAdapter(EffectEstimator):
         self, data: EffectData, x: np.ndarray | None, y: np.ndarray, fold: np.ndarray, seed: Any
     ) -> None:
         """Name the candidate for the outcome, once for all folds (the treatment's is known)."""
+        z = self._inputs_of_nuisances(data, x)
+        outcome = cross_fit(z, y, fold, weight=data.weight, random_state=seed).chosen
+        self.nuisances_ = {"treatment": self.overlap_.chosen, "outcome": outcome}
+
+    def _inputs_of_nuisances(self, data: EffectData, x: np.ndarray | None) -> np.ndarray:
+        """What the models of outcome and treatment see, standardised, (n, q)."""
         parts = [part for part in (x, self.nuisance_columns_) if part is not None]
         if self.outcome_sees_treatment:
             parts.append((data.t[:, None] == np.arange(1, len(data.arms))).astype(float))
-        z = np.hstack(parts) if parts else np.empty((len(y), 0))
-        z = (z - z.mean(axis=0)) / np.where(z.std(axis=0) > 1e-12, z.std(axis=0), 1.0)
-        outcome = cross_fit(z, y, fold, weight=data.weight, random_state=seed).chosen
-        self.nuisances_ = {"treatment": self.overlap_.chosen, "outcome": outcome}
+        z = np.hstack(parts) if parts else np.empty((len(data), 0))
+        return (z - z.mean(axis=0)) / np.where(z.std(axis=0) > 1e-12, z.std(axis=0), 1.0)
 
     def _models(self, seed: np.random.SeedSequence) -> tuple[Any, Any]:
         """Nuisances of outcome and treatment; econml's own defaults undercover in small samples."""

@@ -157,3 +157,15 @@ def test_copies_of_rows_do_not_break_the_factor():
     )
     found = gp.condition(copies, FORMS[2], FORMS[2].start(3), 0.0)
     assert np.isfinite(found.levels(data.z, data.t[:, None])).all()
+
+
+def test_a_weight_of_two_is_the_row_twice():
+    data, form = rows(50), KernelForm()
+    p, twice = form.start(3), np.concatenate([np.arange(50), np.arange(25)])
+    weight = np.where(np.arange(50) < 25, 2.0, 1.0)
+    weighted = DoseRows(data.z, data.t, data.y, weight, None, data.fold, 5, data.order, data.center)
+    one = gp.condition(weighted, form, p, 0.0)
+    two = gp.condition(data.some(twice), form, p, 0.0)
+    at = np.array([[0.2, 0.7]])
+    np.testing.assert_allclose(one.levels(data.z, at), two.levels(data.z, at), atol=1e-4)
+    np.testing.assert_allclose(one.errors(data.z, at), two.errors(data.z, at), atol=1e-4)

@@ -34,7 +34,7 @@ class DoseGP(DoseEstimator):
     no dose changes, curves that lie at different doses for different people) is decided by
     marginal likelihood with priors that favour few covariates. Intervals are the posterior's; with
     ``groups`` a cluster has a level of its own. Exact up to 2,500 rows, on 1,000 inducing points
-    beyond (500 from 20,000 rows).
+    beyond (500 from 20,000 rows). ``sample_weight`` divides the noise of a row.
 
     Intervals take the covariance for known and are too narrow for that; ``python -m
     benchmarks.dose_laws`` prints what they hold. Prefer :class:`DoseStack`, which counts the

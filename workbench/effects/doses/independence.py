@@ -24,7 +24,7 @@ def hsic(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     Example:
         >>> x = torch.linspace(-1, 1, 50)[None, :, None]
         >>> round(float(hsic(x, x, torch.ones(1, 50))), 3)
-        0.093
+        0.124
     """
     share = weight / weight.sum(1, keepdim=True)
     of_a, of_b = _centred(_gaussian(a), share), _centred(_gaussian(b), share)

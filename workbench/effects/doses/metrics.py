@@ -50,7 +50,7 @@ def dose_response_error(
 
     Example:
         >>> truth = np.zeros((2, 5))
-        >>> dose_response_error(truth + [[3.0], [4.0]], truth, "cf") == np.sqrt(12.5)
+        >>> bool(dose_response_error(truth + [[3.0], [4.0]], truth, "cf") == np.sqrt(12.5))
         True
     """
     predicted, truth = np.asarray(predicted, dtype=float), np.asarray(truth, dtype=float)

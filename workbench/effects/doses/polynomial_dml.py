@@ -1,4 +1,4 @@
-"""Double machine learning with a spline of the dose, by econml: contrasts without levels."""
+"""Double machine learning with powers of the dose, by econml: contrasts without levels."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from ...tables.effect_data import EffectData
 from ...tables.gate import Table
 from ..base import Estimate
 from ..econml_adapter import EconmlAdapter
+from ..nuisance import Basis, cross_fit
 
 
 @saveable
-class SplineDML(EconmlAdapter):
+class PolynomialDML(EconmlAdapter):
     """Partially linear double machine learning whose effect bends with the dose.
 
-    Y - E[Y|X,W] = theta(X)' (B(T) - E[B(T)|X,W]) + noise, B a spline of the dose and theta linear
-    in X, by econml. It gives contrasts of doses, not levels. Intervals are econml's, and refused
-    with groups, which they would ignore.
+    Y - E[Y|X,W] = theta(X)' (B(T) - E[B(T)|X,W]) + noise, B the powers of the dose up to a degree
+    and theta linear in X, by econml. It gives contrasts of doses, not levels. Intervals are
+    econml's, and refused with groups, which they would ignore.
+
+    Powers, and not splines: the residuals of a local function of the dose need E[B(T)|X,W] to be
+    learned as finely, and what is missed of it shrinks the effect.
 
     Prefer :class:`LinearDML` where one slope is enough, :class:`DoseStack` where curves differ
     between people in more than linear ways.
 
     Args:
-        n_knots: Knots of the spline, ends included, at quantiles of the dose.
-        degree: Of the spline.
+        degree: Highest power of the dose.
         n_folds: Folds of the cross-fit.
         random_state: Seed of folds and nuisances.
 
@@ -41,36 +44,25 @@ class SplineDML(EconmlAdapter):
         >>> w = rng.normal(size=(500, 2))
         >>> dose = w[:, 0] + rng.normal(size=500)
         >>> y = dose**2 + w[:, 0] + rng.normal(size=500)
-        >>> bool(0.5 < SplineDML().fit(y, dose, W=w).ate(T0=0, T1=1) < 1.5)
+        >>> bool(0.5 < PolynomialDML().fit(y, dose, W=w).ate(T0=0, T1=1) < 1.5)
         True
     """
 
     treatment = "continuous"
     dose_as_matrix = True
-    assumes = "an effect that is a spline of the dose with coefficients linear in X"
+    assumes = "an effect that is a polynomial of the dose with coefficients linear in X"
 
-    def __init__(self, n_knots: int = 5, degree: int = 3, n_folds: int = 5, random_state: Seed = 0):
-        self.n_knots = n_knots
+    def __init__(self, degree: int = 3, n_folds: int = 5, random_state: Seed = 0):
         self.degree = degree
         self.n_folds = n_folds
         self.random_state = random_state
 
     def _build(self, folds: list, seed: np.random.SeedSequence) -> Any:
         from econml.dml import LinearDML as Foreign
-        from sklearn.preprocessing import SplineTransformer
+        from sklearn.preprocessing import PolynomialFeatures
 
-        for name, least in (("n_knots", 2), ("degree", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ParameterError(f"must be an integer from {least}", column=name, value=value)
         model_y, model_t = self._models(seed)
-        basis = SplineTransformer(
-            self.n_knots,
-            degree=self.degree,
-            knots="quantile",
-            include_bias=False,
-            extrapolation="linear",
-        )
+        basis = PolynomialFeatures(self.degree, include_bias=False)
         return Foreign(
             model_y=model_y,
             model_t=model_t,
@@ -79,6 +71,19 @@ class SplineDML(EconmlAdapter):
             random_state=integer(seed),
         )
 
+    def _choose(
+        self, data: EffectData, x: np.ndarray | None, y: np.ndarray, fold: np.ndarray, seed: Any
+    ) -> None:
+        super()._choose(data, x, y, fold, seed)
+        # Powers of the dose bend with the covariates even where the dose does not.
+        power = ((data.t - self._dose[0]) / self._dose[1]) ** self.degree
+        z = self._inputs_of_nuisances(data, x)
+        family = None if Basis.fit(z).is_plain else "spline"
+        found = cross_fit(
+            z, power / power.std(), fold, weight=data.weight, random_state=seed, family=family
+        )
+        self.nuisances_["treatment"] = (found.chosen,)
+
     def _models(self, seed: np.random.SeedSequence) -> tuple[Any, Any]:
         from sklearn.multioutput import MultiOutputRegressor
 
@@ -86,7 +91,9 @@ class SplineDML(EconmlAdapter):
         return model_y, MultiOutputRegressor(model_t)
 
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
-        if len(np.unique(data.t)) <= self.degree + 1:
+        if not isinstance(self.degree, int) or isinstance(self.degree, bool) or self.degree < 1:
+            raise ParameterError("must be a positive integer", column="degree", value=self.degree)
+        if len(np.unique(data.t)) <= self.degree:
             raise QuestionError(
                 f"has {len(np.unique(data.t))} values, too few for a curve of degree {self.degree}",
                 column=data.t_name,
