@@ -164,10 +164,8 @@ class EffectEstimator(Parameterised):
         """Check and diagnose; the rows to learn from, and the seed of the fit."""
         sequence(self.random_state)
         if self.takes_arms() is not None and self.takes_arms() != (data.arms is not None):
-            raise QuestionError(
-                f"{type(self).__name__} needs {'arms' if self.takes_arms() else 'a dose'}",
-                column=data.t_name,
-            )
+            wanted = "arms" if self.takes_arms() else "a dose"
+            raise QuestionError(f"{type(self).__name__} needs {wanted}", column=data.t_name)
         if self.most_arms is not None and data.arms and len(data.arms) > self.most_arms:
             raise QuestionError(
                 f"has {len(data.arms)} arms, {type(self).__name__} compares {self.most_arms}",
@@ -466,7 +464,7 @@ class EffectEstimator(Parameterised):
             raise QuestionError(
                 f"{type(self).__name__} has no standard error for this answer",
                 column=self.t_name_,
-                advice="Use AIPW.",
+                advice="Use AIPW." if self.arms_ else "Use LinearDML or DoseGP.",
             )
         return found
 

@@ -253,13 +253,13 @@ def refuse_constant_modifiers(data: EffectData, columns: np.ndarray) -> None:
         )
 
 
-def refuse_clusters(clustered: bool) -> None:
-    """Honest subsampling by row knows no clusters."""
+def refuse_clusters(
+    clustered: bool, advice: str = "Use AIPW or LinearDML with X, or ate_interval."
+) -> None:
+    """econml's pointwise errors treat rows as independent."""
     if clustered:
         raise QuestionError(
-            "the forest's pointwise intervals ignore clusters",
-            column="groups",
-            advice="Use AIPW or LinearDML with X, or ate_interval.",
+            "pointwise intervals would ignore clusters", column="groups", advice=advice
         )
 
 

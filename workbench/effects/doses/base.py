@@ -358,15 +358,6 @@ class DoseEstimator(EffectEstimator):
         return quantile(alpha, self._freedom())
 
 
-def refuse_levels(estimator: EffectEstimator) -> None:
-    """Raise for an estimator of contrasts that was asked for a level."""
-    raise QuestionError(
-        f"{type(estimator).__name__} gives contrasts of doses, not levels of the outcome",
-        column=estimator.t_name_,
-        advice="Ask for effect(X, T0=..., T1=...), or use DoseStack.",
-    )
-
-
 def _refined(grid: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:
     """The top of the parabola through the best grid point and its neighbours."""
     best, rows = grid[place].copy(), np.arange(len(place))

@@ -13,6 +13,7 @@ from ...tables.effect_data import EffectData
 from ...tables.gate import Table
 from ..base import Estimate
 from ..econml_adapter import EconmlAdapter
+from ..forests import refuse_clusters
 from ..nuisance import Basis, cross_fit
 
 
@@ -118,7 +119,7 @@ class PolynomialDML(EconmlAdapter):
         return np.ravel(self.model_.effect(encoded, T0=start, T1=end)) * self._unit
 
     def _effect_error(self, x: Table | None, t0: float, t1: float) -> tuple[np.ndarray, float]:
-        self._refuse_clusters()
+        refuse_clusters(self.clustered_, "Use LinearDML or DoseGP.")
         return self._contrast_error(self._encoded(x), t0, t1), float("inf")
 
     def _ate(self, x: Table | None, t0: float, t1: float, weight=None) -> Estimate:
@@ -140,11 +141,3 @@ class PolynomialDML(EconmlAdapter):
     def _doses(self, encoded: np.ndarray | None, *doses: float) -> tuple[np.ndarray, ...]:
         m = 1 if encoded is None else len(encoded)
         return tuple(np.full((m, 1), (t - self._dose[0]) / self._dose[1]) for t in doses)
-
-    def _refuse_clusters(self) -> None:
-        if self.clustered_:
-            raise QuestionError(
-                f"{type(self).__name__} has no intervals that respect clusters",
-                column="groups",
-                advice="Use LinearDML or DoseGP, or bootstrap whole clusters.",
-            )

@@ -16,7 +16,7 @@ from .base import Monotone
 from .independence import hsic
 from .networks import DoseNet, StrataNet, VaryingNet
 from .rows import DoseRows
-from .training import DoseNetworkLearner, Objective, Task, factual_loss
+from .training import DoseNetworkLearner, Objective, Task
 
 _ROWS_OF_HSIC, _EACH = 128, 7  # pairs of rows are dear: each step looks at some of the rows
 
@@ -189,9 +189,6 @@ class _StrataLearner(DoseNetworkLearner):
             self._every_layer,
             random_state=list(seeds),
         )
-
-    def _objective(self) -> Objective:
-        return lambda net, batch: factual_loss(net, batch, net.represent(batch.x))
 
 
 @saveable
