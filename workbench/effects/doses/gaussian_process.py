@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
+from scipy.linalg import lapack
 
 from ...core.errors import DataError
 from ...core.saving import saveable
-from .kernel import KernelForm, Parameters
+from .kernel import Covariates, KernelForm, Parameters
 from .rows import DoseRows
 
 _ROWS_TO_LEARN = 800  # that decide the parameters of the covariance
@@ -21,7 +20,8 @@ ROWS_EXACT = 2500  # up to which every row is conditioned on
 _INDUCING, _INDUCING_OF_MANY, _MANY = 1000, 500, 20_000
 _RATE = 0.15
 _JITTER = 1e-6
-_CELLS = 4_000_000  # of a matrix of covariances held at once
+_CELLS = 1_000_000  # of a matrix of covariances held at once
+_BLOCK = 16_384  # the same while parameters are learned: a block stays in the cache
 _ROWS_OF_MEANS = 600  # that stand for all in the covariance of an average
 
 
@@ -49,7 +49,7 @@ class GaussianProcess:
     """
 
     form: KernelForm
-    parameters: dict[str, np.ndarray]
+    parameters: Parameters
     z: np.ndarray
     t: np.ndarray
     alpha: np.ndarray
@@ -64,107 +64,103 @@ class GaussianProcess:
 
     def levels(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
         """mu(z, t), (m, G)."""
-        alpha = torch.from_numpy(self.alpha)
-        return self._by_parts(z, t, lambda x, u, k: k @ alpha)
+        found = np.empty((len(z), t.shape[1]))
+        for rows, parts in self._parts(z):
+            for g in range(t.shape[1]):
+                found[rows, g] = self._covariance(parts, rows, t[:, g]) @ self.alpha
+        return found
 
     def slopes(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """d mu / d t, (m, G), by automatic differentiation."""
-        p, alpha = self._tensors(), torch.from_numpy(self.alpha)
-        points = torch.from_numpy(self.z), torch.from_numpy(self.t)
-        slope = np.empty((len(z), t.shape[1]))
-        for rows in self._parts(len(z)):
-            x = torch.from_numpy(z[rows])
+        """d mu / d t, (m, G)."""
+        found, (form, p) = np.empty((len(z), t.shape[1])), (self.form, self.parameters)
+        r = form.position(p, self.z, self.t)
+        for rows, parts in self._parts(z):
             for g in range(t.shape[1]):
-                u = torch.from_numpy(_column(t, rows, g, len(x))).requires_grad_()
-                level = (self.form.covariance(p, x, u, *points) @ alpha).sum()
-                slope[rows, g] = torch.autograd.grad(level, u)[0].numpy()
-        return slope
+                s = self._position(parts, rows, t[:, g])
+                found[rows, g] = form.slopes(p, parts, s, r) @ self.alpha
+        return found
 
     def errors(self, z: np.ndarray, t: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
         """Posterior sd of mu(z, t), or of mu(z, t) - mu(z, base), (m, G)."""
-        p = self._tensors()
-        points = torch.from_numpy(self.z), torch.from_numpy(self.t)
-        variance = np.empty((len(z), t.shape[1]))
-        with torch.no_grad():
-            for rows in self._parts(len(z)):
-                x = torch.from_numpy(z[rows])
-                start = None
+        return self.moments(z, t, base)[1]
+
+    def moments(
+        self, z: np.ndarray, t: np.ndarray, base: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior mean and sd of mu(z, t), or of mu(z, t) - mu(z, base), (m, G) each."""
+        form, p = self.form, self.parameters
+        level, variance = np.empty((2, len(z), t.shape[1]))
+        for rows, parts in self._parts(z):
+            if base is not None:
+                start = self._covariance(parts, rows, base[:, 0])
+            for g in range(t.shape[1]):
+                k, x = self._covariance(parts, rows, t[:, g]), parts.x
+                prior = form.within(p, x, np.zeros(len(x)))
                 if base is not None:
-                    start = torch.from_numpy(_column(base, rows, 0, len(x)))
-                    k_start = self.form.covariance(p, x, start, *points)
-                for g in range(t.shape[1]):
-                    u = torch.from_numpy(_column(t, rows, g, len(x)))
-                    k = self.form.covariance(p, x, u, *points)
-                    prior = self.form.within(p, x, torch.zeros_like(u))
-                    if start is not None:
-                        k = k - k_start
-                        prior = 2 * (prior - self.form.within(p, x, u - start))
-                    variance[rows, g] = (prior - self._explained(k)).numpy()
-        return np.sqrt(np.maximum(variance, 0))
+                    k = k - start
+                    gap = np.broadcast_to(_own(t[:, g], rows) - _own(base[:, 0], rows), len(x))
+                    prior = 2 * (prior - form.within(p, x, gap))
+                level[rows, g] = k @ self.alpha
+                variance[rows, g] = prior - self._explained(k)
+        return level, np.sqrt(np.maximum(variance, 0))
 
     def mean_errors(
         self, z: np.ndarray, weight: np.ndarray, t: np.ndarray, base: float | None = None
     ) -> np.ndarray:
         """Posterior sd of the weighted mean over rows of levels, or of contrasts, (G,)."""
-        p = self._tensors()
-        points = torch.from_numpy(self.z), torch.from_numpy(self.t)
+        form, p = self.form, self.parameters
         few = np.linspace(0, len(z) - 1, min(len(z), _ROWS_OF_MEANS)).astype(int)
-        x, share = torch.from_numpy(z[few]), weight[few] / weight[few].sum()
-        w = torch.from_numpy(share)
+        x, w = z[few], weight[few] / weight[few].sum()
+        to_points, to_self = form.of_covariates(p, x, self.z), form.of_covariates(p, x, x)
+        r = form.position(p, self.z, self.t)
+
+        def at(dose: float) -> np.ndarray:
+            return form.position(p, x, np.full(1, float(dose)))
+
+        def between(a: np.ndarray, b: np.ndarray) -> float:
+            return w @ form.at_doses(p, to_self, a, b) @ w
+
         found = np.empty(t.shape[1])
-        with torch.no_grad():
-            for g, dose in enumerate(t[0]):
-                u = torch.full((len(few),), float(dose), dtype=torch.float64)
-                k = w @ self.form.covariance(p, x, u, *points)
-                prior = w @ self.form.covariance(p, x, u, x, u) @ w
-                if base is not None:
-                    v = torch.full_like(u, float(base))
-                    k = k - w @ self.form.covariance(p, x, v, *points)
-                    prior = prior + w @ self.form.covariance(p, x, v, x, v) @ w
-                    prior = prior - 2 * (w @ self.form.covariance(p, x, u, x, v) @ w)
-                found[g] = float(prior - self._explained(k[None])[0])
+        for g, dose in enumerate(t[0]):
+            s = at(dose)
+            k, prior = w @ form.at_doses(p, to_points, s, r), between(s, s)
+            if base is not None:
+                v = at(base)
+                k = k - w @ form.at_doses(p, to_points, v, r)
+                prior = prior + between(v, v) - 2 * between(s, v)
+            found[g] = prior - self._explained(k[None])[0]
         return np.sqrt(np.maximum(found, 0))
 
-    def _explained(self, k: Tensor) -> Tensor:
+    def _explained(self, k: np.ndarray) -> np.ndarray:
         """What the data take off the prior variance of rows with covariances k, (m,)."""
-        gone = ((k @ torch.from_numpy(self.first).T) ** 2).sum(1)
+        gone = ((k @ self.first.T) ** 2).sum(axis=1)
         if self.second is not None:
-            gone = gone - ((k @ torch.from_numpy(self.second).T) ** 2).sum(1)
+            gone = gone - ((k @ self.second.T) ** 2).sum(axis=1)
         return gone
 
-    def _by_parts(
-        self, z: np.ndarray, t: np.ndarray, answer: Callable[[Tensor, Tensor, Tensor], Tensor]
-    ) -> np.ndarray:
-        p = self._tensors()
-        points = torch.from_numpy(self.z), torch.from_numpy(self.t)
-        found = np.empty((len(z), t.shape[1]))
-        with torch.no_grad():
-            for rows in self._parts(len(z)):
-                x = torch.from_numpy(z[rows])
-                for g in range(t.shape[1]):
-                    u = torch.from_numpy(_column(t, rows, g, len(x)))
-                    k = self.form.covariance(p, x, u, *points)
-                    found[rows, g] = answer(x, u, k).numpy()
-        return found
+    def _parts(self, z: np.ndarray) -> Iterator[tuple[np.ndarray, Covariates]]:
+        """Rows a few at a time, with what their covariates contribute."""
+        few = max(1, -(-len(z) * len(self.t) // _CELLS))
+        for rows in np.array_split(np.arange(len(z)), few):
+            yield rows, self.form.of_covariates(self.parameters, z[rows], self.z)
 
-    def _parts(self, m: int) -> list[np.ndarray]:
-        return np.array_split(np.arange(m), max(1, -(-m * len(self.t) // _CELLS)))
+    def _position(self, parts: Covariates, rows: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self.form.position(self.parameters, parts.x, _own(t, rows))
 
-    def _tensors(self) -> Parameters:
-        return {k: torch.as_tensor(v, dtype=torch.float64) for k, v in self.parameters.items()}
+    def _covariance(self, parts: Covariates, rows: np.ndarray, t: np.ndarray) -> np.ndarray:
+        s, p = self._position(parts, rows, t), self.parameters
+        return self.form.at_doses(p, parts, s, self.form.position(p, self.z, self.t))
 
 
-def _column(t: np.ndarray, rows: np.ndarray, g: int, m: int) -> np.ndarray:
-    own = t[rows, g] if len(t) > 1 or m == 0 else np.full(m, t[0, g])
-    return np.ascontiguousarray(own, dtype=float)
+def _own(t: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The doses of some rows, or the one (1,) that all share."""
+    return t if len(t) == 1 else t[rows]
 
 
 def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, float]:
-    """Parameters of the covariance by marginal likelihood with sparse priors.
+    """Parameters of the covariance by marginal likelihood with sparse priors (Adam).
 
-    The likelihood's gradient in the covariance matrix has a closed form,
-    (K^-1 - alpha alpha') / 2; automatic differentiation carries it on to the parameters. The
-    first steps see half of the rows: they find the region, an eighth of the work each.
+    The first steps see half of the rows: they find the region, an eighth of the work each.
 
     Returns:
         The parameters, and minus the log posterior density per row.
@@ -172,72 +168,91 @@ def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, flo
     rows = some_rows(rows, _ROWS_TO_LEARN)
     start = form.start(rows.z.shape[1])
     if rows.groups is not None:
-        start["cluster"] = torch.tensor(math.log(0.1), dtype=torch.float64)
-    sizes = [value.numel() for value in start.values()]
-    theta = torch.cat([value.reshape(-1) for value in start.values()]).requires_grad_()
+        start["cluster"] = np.array(math.log(0.1))
+    ends = np.cumsum([value.size for value in start.values()])
+    theta = np.concatenate([value.ravel() for value in start.values()])
 
-    def named(vector: Tensor) -> Parameters:
-        parts = vector.split(sizes)
+    def named(vector: np.ndarray) -> Parameters:
+        parts = np.split(vector, ends[:-1])
         return {
             name: part.reshape(value.shape)
             for (name, value), part in zip(start.items(), parts, strict=True)
         }
 
-    first, second = torch.zeros_like(theta), torch.zeros_like(theta)
+    first, second = np.zeros_like(theta), np.zeros_like(theta)
     best, least = None, math.inf
     half = max(_FEWEST_TO_LEARN, len(rows) // 2)
     early = round(_EARLY * steps) if half < len(rows) else 0
-    seen = _Evidence(some_rows(rows, half) if early else rows, form)
+    seen = Evidence(some_rows(rows, half) if early else rows, form)
     for step in range(steps + 1):
         if step == early:
-            seen = _Evidence(rows, form)
-        loss, gradient = seen(named, theta)
+            seen = Evidence(rows, form)
+        loss, slopes = seen(named(theta))
         if not math.isfinite(loss):
             break
         if loss < least and step >= early:
-            best, least = theta.detach().clone(), loss
+            best, least = theta.copy(), loss
         if step == steps:
             break
-        with torch.no_grad():  # Adam
-            first = 0.9 * first + 0.1 * gradient
-            second = 0.999 * second + 0.001 * gradient**2
-            along = (first / (1 - 0.9 ** (step + 1))) / (
-                (second / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8
-            )
-            theta -= _RATE * along
-            named(theta)["noise"].clamp_(min=math.log(1e-4))
+        gradient = np.concatenate([np.ravel(slopes[name]) for name in start])
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        along = (first / (1 - 0.9 ** (step + 1))) / (
+            np.sqrt(second / (1 - 0.999 ** (step + 1))) + 1e-8
+        )
+        theta -= _RATE * along
+        noise = named(theta)["noise"]
+        np.maximum(noise, math.log(1e-4), out=noise)
     if best is None:
         raise DataError("has a covariance that can't be inverted", column="outcome")
     return named(best), least / len(rows) + 0.5 * math.log(2 * math.pi)
 
 
-class _Evidence:
-    """Minus the log marginal likelihood and priors of some rows, and its gradient."""
+class Evidence:
+    """Minus the log marginal likelihood and priors of some rows, and its gradient.
+
+    The gradient in the covariance matrix is (K^-1 - alpha alpha') / 2; its sum with the
+    derivatives of the covariance has a closed form. Only the lower triangle is visited.
+    """
 
     def __init__(self, rows: DoseRows, form: KernelForm):
-        self.form, self.same = form, _same_cluster(rows)
-        self.z, self.t, self.y, self.weight = (
-            torch.from_numpy(np.ascontiguousarray(a)) for a in (rows.z, rows.t, rows.y, rows.weight)
-        )
+        self.rows, self.form, self.same = rows, form, _same_cluster(rows)
+        few = max(8, _BLOCK // len(rows))
+        self.blocks = [(a, min(a + few, len(rows))) for a in range(0, len(rows), few)]
 
-    def __call__(
-        self, named: Callable[[Tensor], Parameters], theta: Tensor
-    ) -> tuple[float, Tensor]:
-        theta.grad = None
-        p = named(theta)
-        k = self.form.covariance(p, self.z, self.t, self.z, self.t)
+    def __call__(self, p: Parameters) -> tuple[float, Parameters]:
+        """The value and the gradient, by name; not a number and zeros where K has no factor."""
+        rows, form, n = self.rows, self.form, len(self.rows)
+        s, k, parts = form.position(p, rows.z, rows.t), np.empty((n, n)), []
+        for a, b in self.blocks:
+            parts.append(form.of_covariates(p, rows.z[a:b], rows.z[:b]))
+            k[a:b, :b] = form.at_doses(p, parts[-1], s[a:b], s[:b])
         if self.same is not None:
-            k = k + p["cluster"].exp() * self.same
-        penalty = self.form.penalty(p)
-        with torch.no_grad():
-            noise = p["noise"].exp() / self.weight
-            factor, half_log = _factor(k.detach(), noise)
-            alpha = torch.cholesky_solve(self.y[:, None], factor)[:, 0]
-            loss = float(0.5 * self.y @ alpha + half_log + penalty)
-            pull = 0.5 * (torch.cholesky_inverse(factor) - alpha[:, None] * alpha[None])
-        through_noise = (pull.diagonal() @ noise) * p["noise"]
-        gradient = torch.autograd.grad((k * pull).sum() + penalty + through_noise, theta)[0]
-        return loss, gradient
+            k += np.exp(p["cluster"]) * self.same
+        noise = np.exp(p["noise"]) / rows.weight
+        factor = _factor(k, noise)
+        penalty, slopes = form.penalty(p)
+        if factor is None:
+            return math.nan, {name: np.zeros_like(value) for name, value in p.items()}
+        # LAPACK's columns are our rows: its upper triangle is the lower one here.
+        alpha = lapack.dpotrs(factor.T, rows.y, lower=0)[0]
+        half_log = np.log(factor.diagonal()).sum()
+        pull = lapack.dpotri(factor.T, lower=0, overwrite_c=1)[0].T
+        pull *= 0.5
+        found = {name: np.zeros_like(value) for name, value in p.items()}
+        for name, slope in slopes.items():
+            found[name] = found[name] + slope
+        for (a, b), part in zip(self.blocks, parts, strict=True):
+            block = pull[a:b, :b] - 0.5 * alpha[a:b, None] * alpha[None, :b]
+            found["noise"] = found["noise"] + block[:, a:].diagonal() @ noise[a:b]
+            block *= 2  # for the pairs above the diagonal
+            block[:, a:] = np.tril(block[:, a:]) - np.diag(0.5 * block[:, a:].diagonal())
+            if self.same is not None:
+                together = np.sum(block * self.same[a:b, :b])
+                found["cluster"] = found["cluster"] + np.exp(p["cluster"]) * together
+            for name, slope in form.gradient(p, part, s[a:b], s[:b], block).items():
+                found[name] = found[name] + slope
+        return float(0.5 * rows.y @ alpha + half_log + penalty), found
 
 
 def condition(rows: DoseRows, form: KernelForm, p: Parameters, loss: float) -> GaussianProcess:
@@ -245,56 +260,47 @@ def condition(rows: DoseRows, form: KernelForm, p: Parameters, loss: float) -> G
     few = _INDUCING if len(rows) <= _MANY else _INDUCING_OF_MANY
     inducing = None if len(rows) <= ROWS_EXACT else some_rows(rows, few)
     kept = rows if inducing is None else inducing
-    z, t = torch.from_numpy(np.ascontiguousarray(kept.z)), torch.from_numpy(kept.t)
-    with torch.no_grad():
-        k = form.covariance(p, z, t, z, t)
-        if inducing is None:
-            same = _same_cluster(rows)
-            if same is not None:
-                k = k + p["cluster"].exp() * same
-            first = _inverse_factor(k, p["noise"].exp() / torch.from_numpy(rows.weight))
-            alpha, second = first.T @ (first @ torch.from_numpy(rows.y)), None
-        else:
-            noise = p["noise"].exp() + (p["cluster"].exp() if "cluster" in p else 0.0)
-            gram, right = torch.zeros_like(k), torch.zeros(len(k), dtype=k.dtype)
-            for part in np.array_split(np.arange(len(rows)), -(-len(rows) * len(k) // _CELLS)):
-                x = torch.from_numpy(np.ascontiguousarray(rows.z[part]))
-                own = form.covariance(p, x, torch.from_numpy(rows.t[part]), z, t)
-                heavy = torch.from_numpy(rows.weight[part]) / noise
-                gram += own.T @ (own * heavy[:, None])
-                right += own.T @ (heavy * torch.from_numpy(rows.y[part]))
-            none = torch.full((len(k),), 0.0, dtype=k.dtype)
-            first, second = _inverse_factor(k, none), _inverse_factor(k + gram, none)
-            alpha = second.T @ (second @ right)
-    return GaussianProcess(
-        form=form,
-        parameters={name: v.detach().numpy().copy() for name, v in p.items()},
-        # One layout in memory, so that what is loaded again answers to the last bit.
-        z=np.ascontiguousarray(kept.z),
-        t=np.ascontiguousarray(kept.t),
-        alpha=alpha.numpy(),
-        first=np.ascontiguousarray(first.numpy()),
-        second=None if second is None else np.ascontiguousarray(second.numpy()),
-        loss=loss,
-    )
+    z, t = np.ascontiguousarray(kept.z), np.ascontiguousarray(kept.t)
+    k = form.covariance(p, z, t, z, t)
+    if inducing is None:
+        same = _same_cluster(rows)
+        if same is not None:
+            k += np.exp(p["cluster"]) * same
+        first = _inverse_factor(k, np.exp(p["noise"]) / rows.weight)
+        alpha, second = first.T @ (first @ rows.y), None
+    else:
+        noise = np.exp(p["noise"]) + (np.exp(p["cluster"]) if "cluster" in p else 0.0)
+        gram, right = np.zeros_like(k), np.zeros(len(k))
+        for part in np.array_split(np.arange(len(rows)), -(-len(rows) * len(k) // _CELLS)):
+            own = form.covariance(p, rows.z[part], rows.t[part], z, t)
+            heavy = rows.weight[part] / noise
+            gram += own.T @ (own * heavy[:, None])
+            right += own.T @ (heavy * rows.y[part])
+        none = np.zeros(len(k))
+        first, second = _inverse_factor(k, none), _inverse_factor(k + gram, none)
+        alpha = second.T @ (second @ right)
+    parameters = {name: value.copy() for name, value in p.items()}
+    return GaussianProcess(form, parameters, z, t, alpha, first, second, loss)
 
 
-def _factor(k: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky factor of k + diag(noise), and half its log determinant; more jitter if needed."""
-    jitter = _JITTER * float(k.diagonal().mean().clamp(min=1e-12))
+def _factor(k: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
+    """Lower Cholesky factor of k + diag(noise), with more jitter if needed; None if hopeless."""
+    jitter = _JITTER * max(float(k.diagonal().mean()), 1e-12)
     for _ in range(8):
-        factor, failed = torch.linalg.cholesky_ex(k + torch.diag(noise + jitter))
-        if not int(failed):
-            return factor, factor.diagonal().log().sum()
+        matrix = k.copy()
+        matrix[np.diag_indices(len(k))] += noise + jitter
+        factor, failed = lapack.dpotrf(matrix.T, lower=0, overwrite_a=1)
+        if not failed and np.isfinite(factor.diagonal()).all():
+            return factor.T
         jitter *= 10
-    return torch.eye(len(k), dtype=k.dtype), torch.tensor(math.nan)
+    return None
 
 
-def _inverse_factor(k: Tensor, noise: Tensor) -> Tensor:
-    factor, log_size = _factor(k, noise)
-    if not torch.isfinite(log_size):
+def _inverse_factor(k: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    factor = _factor(k, noise)
+    if factor is None:
         raise DataError("has a covariance that can't be inverted", column="outcome")
-    return torch.linalg.solve_triangular(factor, torch.eye(len(k), dtype=k.dtype), upper=False)
+    return np.ascontiguousarray(lapack.dtrtri(factor.T, lower=0)[0].T)
 
 
 def some_rows(rows: DoseRows, most: int) -> DoseRows:
@@ -305,8 +311,8 @@ def some_rows(rows: DoseRows, most: int) -> DoseRows:
     return rows.some(np.sort(np.argsort(rows.order, kind="stable")[mixed]))
 
 
-def _same_cluster(rows: DoseRows) -> Tensor | None:
+def _same_cluster(rows: DoseRows) -> np.ndarray | None:
     """Whether two rows share a cluster, (n, n), or None where there are no clusters."""
     if rows.groups is None:
         return None
-    return torch.from_numpy((rows.groups[:, None] == rows.groups[None]).astype(float))
+    return (rows.groups[:, None] == rows.groups[None]).astype(float)

@@ -265,9 +265,8 @@ def taught(
     teachers: Sequence[GaussianProcess], z: np.ndarray, dose: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the teachers' posteriors at doses (n, J), and weights that fall with variance."""
-    means = np.stack([one.levels(z, dose) for one in teachers])
-    variances = np.stack([one.errors(z, dose) ** 2 for one in teachers])
+    means, errors = np.stack([one.moments(z, dose) for one in teachers], axis=1)
     mean = means.mean(axis=0)
-    variance = variances.mean(axis=0) + means.var(axis=0)
+    variance = (errors**2).mean(axis=0) + means.var(axis=0)
     noise = float(np.mean([one.noise for one in teachers]))
     return mean, noise / (noise + variance)
