@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from ...core.errors import ParameterError, QuestionError, warn
 from ...core.seeding import spawn
@@ -13,12 +14,12 @@ from ...tables.gate import Table, count
 from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
 from .density import DoseDensity
+from .rearrangement import Rearrangement
 from .rows import DoseModel, DoseRows, dose_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FINE = 129  # doses at which a monotone curve is made
 _LOW_SUPPORT = 0.05
 _FEW_DOSES, _FEW_ROWS = 5, 50
 _CHUNK = 4000  # rows answered at once
@@ -72,6 +73,7 @@ class DoseEstimator(EffectEstimator):
         self.y_range_ = (float(data.y.min()), float(data.y.max()))
         self.two_levels_ = bool(np.isin(data.y, self.y_range_).all())
         rows = rows.arranged()
+        self.rearrangement_ = Rearrangement.of(rows.t, rows.weight)
         self.density_ = DoseDensity.fit(rows, model_seed)
         return rows, model_seed
 
@@ -148,18 +150,19 @@ class DoseEstimator(EffectEstimator):
         t = self._grid(grid)
         center = self.average_dose_response(t, X)
         reach = self._mean_errors(X, t[None], None) * self._quantile(alpha)
-        return center - reach, center + reach
+        return self._within_range(center - reach), self._within_range(center + reach)
 
     def dose_grid(self, n: int = 64) -> np.ndarray:
         """Equally spaced doses over the observed range, (n,)."""
         self._require_fitted()
+        if not isinstance(n, int) or isinstance(n, bool) or n < 2:
+            raise ParameterError("must be an integer from 2", column="n", value=n)
         return np.linspace(*self.dose_range_, n)
 
     def marginal_effect(self, T: Any, X: Any = None) -> np.ndarray:
         """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
-        z = self._inputs(X)
-        doses = np.asarray(T, dtype=float).reshape(-1)
-        if len(doses) not in (1, len(z)) or not np.isfinite(doses).all():
+        z, doses = self._inputs(X), _doses(self._aligned(T, X), "T").reshape(-1)
+        if len(doses) not in (1, len(z)):
             raise QuestionError(
                 f"needs one finite dose or one per row, ({len(z)},)",
                 column=self.t_name_,
@@ -169,8 +172,12 @@ class DoseEstimator(EffectEstimator):
         t = np.broadcast_to(doses, (len(z),))[:, None]
         width = self.scales_.dose_width
         if self.monotone is not None:  # of the curve that is shown, not of the one before
-            step = 0.5 / (_FINE - 1) * width
-            return ((self._levels(z, t + step) - self._levels(z, t - step)) / (2 * step))[:, 0]
+            step = self.rearrangement_.step(self.scales_.dose(t)) * width
+            low, high = self.dose_range_  # beyond it the curve that is shown is level
+            inside = (t >= low) & (t <= high)
+            down = np.where(inside, np.maximum(t - step, low), t - step)
+            up = np.where(inside, np.minimum(t + step, high), t + step)
+            return ((self._levels(z, up) - self._levels(z, down)) / (up - down))[:, 0]
         return self.model_.slopes(z, self.scales_.dose(t))[:, 0] * (self.scales_.y_width / width)
 
     def optimal_dose(
@@ -193,11 +200,14 @@ class DoseEstimator(EffectEstimator):
                 any gets NaN, with a warning.
         """
         z = self._inputs(X)
-        low, high = self.dose_range_ if bounds is None else bounds
-        if not (np.isfinite([low, high]).all() and low < high):
+        ends = _doses(self.dose_range_ if bounds is None else bounds, "bounds")
+        if ends.shape != (2,) or not ends[0] < ends[1]:
             raise ParameterError(
                 "must be two finite doses, the lower one first", column="bounds", value=bounds
             )
+        if not isinstance(min_support, int | float) or not 0 <= min_support < np.inf:
+            raise ParameterError("must be a number from 0", column="min_support", value=min_support)
+        low, high = map(float, ends)
         grid = np.linspace(low, high, 201)
         self._mark_extrapolation(low, high)
         values = self._levels(z, grid[None]) * (1 if maximise else -1)
@@ -230,7 +240,7 @@ class DoseEstimator(EffectEstimator):
         """How usual doses are for people like each row: density of T given X, times the range.
 
         1 means as usual as if everybody's doses were spread evenly over the observed range, 0 that
-        the answer is extrapolation.
+        the answer is extrapolation, or lies between doses far apart with nobody in between.
 
         Args:
             X: Rows (m, ...); None: those that were fitted.
@@ -239,7 +249,7 @@ class DoseEstimator(EffectEstimator):
         Returns:
             (m,), or (m, G) for a two-dimensional T.
         """
-        z, doses = self._inputs(X), np.asarray(T, dtype=float)
+        z, doses = self._inputs(X), _doses(self._aligned(T, X), "T")
         if doses.ndim > 2 or (doses.ndim and doses.shape[0] not in (1, len(z))):
             raise QuestionError(
                 f"needs one dose, or one or more per row of X ({len(z)})",
@@ -289,18 +299,34 @@ class DoseEstimator(EffectEstimator):
     def _inputs(self, X: Any) -> np.ndarray:
         return self._encoded(self._modifiers(X))
 
+    def _aligned(self, T: Any, X: Any) -> Any:
+        """Labelled doses in the order of the rows of X, or of those fitted."""
+        rows = self.x_ if X is None else X
+        labelled = self.labelled_ if X is None else isinstance(X, pd.DataFrame)
+        if not isinstance(T, pd.Series | pd.DataFrame) or not labelled or len(T) == 1:
+            return T
+        if T.index.equals(rows.index):
+            return T
+        if len(T) != len(rows) or not rows.index.is_unique or set(T.index) != set(rows.index):
+            raise QuestionError(
+                "has other row labels than X",
+                column=self.t_name_,
+                advice="Take T and X from the same rows, or pass T as an array.",
+            )
+        return T.loc[rows.index]
+
     def _grid(self, grid: Any) -> np.ndarray:
         if grid is None:
             return self.dose_grid()
         self._require_fitted()
-        try:
-            doses = np.asarray(grid, dtype=float).reshape(-1)
-        except (TypeError, ValueError) as error:
+        doses = np.atleast_1d(_doses(grid, "grid"))
+        if doses.ndim > 1 or not len(doses):
             raise QuestionError(
-                "must hold numbers, one per dose", column="grid", value=type(grid).__name__
-            ) from error
-        if not len(doses) or not np.isfinite(doses).all():
-            raise QuestionError("must hold finite doses", column="grid", value=grid)
+                "must be a list of doses, the same for all rows",
+                column="grid",
+                value=doses.shape,
+                advice="Ask row by row where each has doses of its own.",
+            )
         self._mark_extrapolation(float(doses.min()), float(doses.max()))
         return doses
 
@@ -310,9 +336,9 @@ class DoseEstimator(EffectEstimator):
         if self.monotone is None:
             found = _in_parts(self.model_.levels, z, doses)
         else:
-            fine = np.linspace(0, 1, _FINE)
-            curves = np.sort(_in_parts(self.model_.levels, z, fine[None]), axis=1)
-            curves = curves[:, ::-1] if self.monotone == "decreasing" else curves
+            fine = self.rearrangement_.dose
+            curves = _in_parts(self.model_.levels, z, fine[None])
+            curves = self.rearrangement_.sorted(curves, self.monotone)
             asked = np.broadcast_to(doses, (len(z), doses.shape[1]))
             found = np.empty(asked.shape)
             for i, (at, curve) in enumerate(zip(asked, curves, strict=True)):
@@ -356,6 +382,19 @@ class DoseEstimator(EffectEstimator):
 
     def _quantile(self, alpha: float) -> float:
         return quantile(alpha, self._freedom())
+
+
+def _doses(given: Any, column: str) -> np.ndarray:
+    """Doses of a question as finite numbers."""
+    try:
+        doses = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise QuestionError(
+            "must hold numbers, one per dose", column=column, value=type(given).__name__
+        ) from error
+    if not np.isfinite(doses).all():
+        raise QuestionError("must hold finite doses", column=column, value=given)
+    return doses
 
 
 def _refined(grid: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:
