@@ -71,6 +71,20 @@ def test_a_monotone_curve_stays_and_another_is_sorted():
         assert (found @ rule.mass)[0] == pytest.approx((waves @ rule.mass)[0], abs=0.02)
 
 
+def test_doses_that_nobody_received_have_no_support():
+    rng, n = np.random.default_rng(0), 300
+    x = rng.normal(size=(n, 1))
+    ends = np.where(rng.random(n) < 0.5, rng.uniform(0, 2, n), rng.uniform(8, 10, n))
+    some = np.where(rng.random(n) < 0.6, 0.0, rng.uniform(5, 10, n))
+    levels = rng.integers(0, 6, n) * 2.0
+    for dose, between in ((ends, [3, 5, 7]), (some, [1, 2.5, 4]), (levels, [1, 5, 9])):
+        learner = DoseGP(kernels=["main"], steps=2).fit(x[:, 0] + dose, dose, X=x)
+        assert (learner.support(x, [between]) == 0).all()
+        assert (learner.support(x, [np.quantile(dose, [0.1, 0.9])]).mean(axis=0) > 0.3).all()
+        best = learner.optimal_dose(x[:5], bounds=(0.1, 9.9), min_support=0.01)
+        assert (np.abs(best[:, None] - dose).min(axis=1) < 0.51).all()
+
+
 def test_averages_of_shares_stay_between_their_levels():
     df = table()
     df["y"] = (df.dose + np.random.default_rng(0).normal(size=len(df)) > 4) * 1

@@ -13,6 +13,7 @@ from .rows import DoseRows
 
 _FINE = 401
 _SCORE = 2.5  # the normal score of the lowest and of the highest dose, at most
+_GAP, _NEAR = 0.15, 0.05  # a stretch that nobody received, and how far its ends reach into it
 
 
 @saveable
@@ -22,12 +23,14 @@ class DoseDensity:
 
     The dose is put on a normal scale u(t) by its ranks; u = m(x) + noise with m chosen by
     out-of-fold loss; the noise has a kernel density estimate; g(t | x) = density of noise *
-    du/dt. Doses lie in [0, 1].
+    du/dt. Doses lie in [0, 1]. It is 0 in stretches of more than 0.15 without any dose, up to 0.05
+    from the doses at their ends.
 
     Attributes:
         predict: m, on covariates.
         dose, score: u(t) by linear interpolation.
         noise, density: Places, equally spaced, and the density of the noise there.
+        gaps: Where the stretches without doses begin and end, (k, 2).
 
     Example:
         >>> from workbench.effects import DoseGP
@@ -45,6 +48,7 @@ class DoseDensity:
     score: np.ndarray
     noise: np.ndarray
     density: np.ndarray
+    gaps: np.ndarray
 
     @classmethod
     def fit(cls, rows: DoseRows, seed: np.random.SeedSequence) -> DoseDensity:
@@ -56,6 +60,11 @@ class DoseDensity:
         # A scale that is smooth: ranks of few doses, not every step of the sample.
         few = np.linspace(0, 1, min(len(doses), 17))
         at = np.interp(few, np.linspace(0, 1, len(doses)), doses)
+        # Its pieces end where doses do, else they would spread them over the gap.
+        last = np.flatnonzero(np.diff(doses) > _GAP)
+        gaps = np.column_stack([doses[last], doses[last + 1]])
+        at = np.unique(np.concatenate([at, gaps.ravel()]))
+        at = at[np.concatenate([[True], np.diff(at) > 1e-9])]
         score = np.clip(ndtri(np.interp(at, doses, middle)), -_SCORE, _SCORE)
         target = np.interp(rows.t, at, score)
         predict, _ = fit_best(rows.z, target, rows.weight, False, seed)
@@ -72,7 +81,7 @@ class DoseDensity:
         )
         shape = np.exp(-0.5 * ((noise - noise[_FINE // 2]) / width) ** 2)
         density = np.convolve(counts, shape, mode="same")
-        return cls(predict, at, score, noise, density / (density.sum() * step))
+        return cls(predict, at, score, noise, density / (density.sum() * step), gaps)
 
     def __call__(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
         """g(t | x) for doses (m, G) in [0, 1], (m, G); 0 outside."""
@@ -84,4 +93,7 @@ class DoseDensity:
         below = np.concatenate([[0.0], np.cumsum(self.density[:-1]) * np.diff(self.noise)])
         ends = self.score[[0, -1]] - self.predict(z)[:, None]
         within = np.diff(np.interp(ends, self.noise, below), axis=1)
-        return np.where((t >= 0) & (t <= 1), found / np.maximum(within, 1e-6), 0.0)
+        seen = (t >= 0) & (t <= 1)
+        for start, end in self.gaps:
+            seen &= (t <= start + _NEAR) | (t >= end - _NEAR)
+        return np.where(seen, found / np.maximum(within, 1e-6), 0.0)
