@@ -13,6 +13,7 @@ from ..core.results import number
 from ..core.seeding import Seed, sequence, spawn
 from ..tables.effect_data import EffectData, effect_data, two_arms
 from ..tables.gate import Table, table
+from .asked_doses import doses_of_rows
 from .conditions import (
     check_clusters,
     rows_that_weigh,
@@ -333,9 +334,8 @@ class EffectEstimator(Parameterised):
         """
         slope = self.const_marginal_effect(X)
         if self.arms_ is None:
-            doses = np.atleast_1d(np.asarray(T, dtype=float))
-            self._mark_extrapolation(*(float(v) for v in (doses.min(), doses.max())))
-            return np.broadcast_to(slope, np.broadcast_shapes(slope.shape, doses.shape)).copy()
+            doses = doses_of_rows(self, T, X, len(slope))
+            return np.broadcast_to(slope, (max(len(slope), len(doses)),)).copy()
         return slope
 
     def for_refuting(self) -> EffectEstimator:

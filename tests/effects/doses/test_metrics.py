@@ -39,6 +39,10 @@ def test_what_is_missing_is_named():
         dose_response_error(curves, curves, "mise")
     with pytest.raises(ParameterError, match="observed"):
         dose_response_error(curves, curves, "pairnet")
+    with pytest.raises(DataError, match="observed"):  # a column would be paired with every row
+        dose_response_error(
+            curves, curves, "pairnet", observed=np.zeros((3, 1)), at_received=np.zeros(3)
+        )
     with pytest.raises(DataError, match="2\\^k"):
         dose_response_error(curves, curves, "integrated")
     with pytest.raises(DataError, match="curves"):

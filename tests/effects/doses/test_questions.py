@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.core.errors import ParameterError, QuestionError
-from workbench.effects import DoseGP, DoseSLearner
+from workbench.core.errors import CausalWarning, ParameterError, QuestionError
+from workbench.effects import GIKS, DoseGP, DoseSLearner, LinearDML, PolynomialDML, fit_together
 from workbench.effects.doses.rearrangement import Rearrangement
 
 
@@ -92,6 +92,18 @@ def test_averages_of_shares_stay_between_their_levels():
     assert low.min() == 0 and high.max() == 1
 
 
+def test_few_clusters_of_one_dose_each_are_told():
+    df, by = table(40), np.repeat(np.arange(40), 4)
+    many = df.iloc[by].reset_index(drop=True)
+    many["y"] += np.random.default_rng(1).normal(size=160)
+    learner = DoseGP(kernels=["main"], steps=2)
+    with pytest.warns(CausalWarning, match="40 clusters can't tell .* too narrow"):
+        learner.fit(many.y, many.dose, X=many[["x"]], groups=by)
+    own = many.dose + np.random.default_rng(2).random(160)
+    learner.fit(many.y, own, X=many[["x"]], groups=by)
+    assert not [w for w in learner.warnings_ if w.code == "sample-size"]
+
+
 def test_labelled_doses_find_their_rows(fitted):
     learner, df = fitted
     x, mixed = df[["x"]].iloc[:6], df.dose.iloc[:6].sample(frac=1, random_state=0)
@@ -99,6 +111,13 @@ def test_labelled_doses_find_their_rows(fitted):
         np.testing.assert_array_equal(ask(mixed, x), ask(df.dose.iloc[:6].to_numpy(), x))
         with pytest.raises(QuestionError, match="labels"):
             ask(mixed.set_axis(range(50, 56)), x)
+    for other in (PolynomialDML(2), LinearDML(discrete_treatment=False)):
+        other.fit(df.y, df.dose, X=df[["x"]])
+        slope = other.marginal_effect(mixed, x)
+        np.testing.assert_array_equal(slope, other.marginal_effect(mixed.loc[x.index], x))
+        for wrong in ([1.0, 2.0], np.nan, "high", mixed.set_axis(range(50, 56))):
+            with pytest.raises(QuestionError):
+                other.marginal_effect(wrong, x)
     whole = df.dose.sample(frac=1, random_state=0)
     np.testing.assert_array_equal(learner.support(None, whole), learner.support(None, df.dose))
 
@@ -113,6 +132,15 @@ def test_labelled_doses_find_their_rows(fitted):
 def test_doses_that_are_none_are_refused(fitted, wrong):
     with pytest.raises(QuestionError, match=r"dose"):
         wrong(fitted[0], fitted[1][["x"]])
+
+
+def test_only_networks_are_fitted_together():
+    df = table(60)
+    tables = [{"Y": df.y, "T": df.dose, "X": df[["x"]]}]
+    with pytest.raises(ParameterError, match="network"):
+        fit_together(DoseGP(), tables)
+    with pytest.raises(ParameterError, match="tables"):
+        fit_together(GIKS(), [])
 
 
 @pytest.mark.parametrize("name, wrong", [

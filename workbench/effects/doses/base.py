@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from ...core.errors import ParameterError, QuestionError, warn
 from ...core.seeding import spawn
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table, count
+from ..asked_doses import doses_of_rows, finite_doses, in_order_of
 from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
 from .density import DoseDensity
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LOW_SUPPORT = 0.05
-_FEW_DOSES, _FEW_ROWS = 5, 50
+_FEW_DOSES, _FEW_ROWS = 5, 100
 _CHUNK = 4000  # rows answered at once
 
 Monotone = Literal["increasing", "decreasing"] | None
@@ -89,11 +89,17 @@ class DoseEstimator(EffectEstimator):
                 column="monotone",
                 value=self.monotone,
             )
-        if len(data) < _FEW_ROWS:
+        rows, what = len(data), "row"
+        if data.groups is not None:
+            pairs = np.unique(np.column_stack([data.groups, data.t]), axis=0)
+            clusters = len(np.unique(data.groups))
+            if len(pairs) == clusters:  # a dose was given to a cluster, not to its rows
+                rows, what = clusters, "cluster"
+        if rows < _FEW_ROWS:
             warn(
                 "sample-size",
-                f"{count(len(data), 'row')} can't tell curves of {data.t_name!r} from noise: they "
-                "are drawn towards a common one",
+                f"{count(rows, what)} can't tell curves of {data.t_name!r} from noise: they "
+                "are drawn towards a common one, and intervals are too narrow",
             )
         doses = np.unique(data.t)
         if len(doses) < 3:
@@ -161,14 +167,8 @@ class DoseEstimator(EffectEstimator):
 
     def marginal_effect(self, T: Any, X: Any = None) -> np.ndarray:
         """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
-        z, doses = self._inputs(X), _doses(self._aligned(T, X), "T").reshape(-1)
-        if len(doses) not in (1, len(z)):
-            raise QuestionError(
-                f"needs one finite dose or one per row, ({len(z)},)",
-                column=self.t_name_,
-                value=np.shape(T),
-            )
-        self._mark_extrapolation(float(doses.min()), float(doses.max()))
+        z = self._inputs(X)
+        doses = doses_of_rows(self, T, X, len(z))
         t = np.broadcast_to(doses, (len(z),))[:, None]
         width = self.scales_.dose_width
         if self.monotone is not None:  # of the curve that is shown, not of the one before
@@ -200,7 +200,7 @@ class DoseEstimator(EffectEstimator):
                 any gets NaN, with a warning.
         """
         z = self._inputs(X)
-        ends = _doses(self.dose_range_ if bounds is None else bounds, "bounds")
+        ends = finite_doses(self.dose_range_ if bounds is None else bounds, "bounds")
         if ends.shape != (2,) or not ends[0] < ends[1]:
             raise ParameterError(
                 "must be two finite doses, the lower one first", column="bounds", value=bounds
@@ -249,7 +249,7 @@ class DoseEstimator(EffectEstimator):
         Returns:
             (m,), or (m, G) for a two-dimensional T.
         """
-        z, doses = self._inputs(X), _doses(self._aligned(T, X), "T")
+        z, doses = self._inputs(X), finite_doses(in_order_of(T, X, self), "T")
         if doses.ndim > 2 or (doses.ndim and doses.shape[0] not in (1, len(z))):
             raise QuestionError(
                 f"needs one dose, or one or more per row of X ({len(z)})",
@@ -299,27 +299,11 @@ class DoseEstimator(EffectEstimator):
     def _inputs(self, X: Any) -> np.ndarray:
         return self._encoded(self._modifiers(X))
 
-    def _aligned(self, T: Any, X: Any) -> Any:
-        """Labelled doses in the order of the rows of X, or of those fitted."""
-        rows = self.x_ if X is None else X
-        labelled = self.labelled_ if X is None else isinstance(X, pd.DataFrame)
-        if not isinstance(T, pd.Series | pd.DataFrame) or not labelled or len(T) == 1:
-            return T
-        if T.index.equals(rows.index):
-            return T
-        if len(T) != len(rows) or not rows.index.is_unique or set(T.index) != set(rows.index):
-            raise QuestionError(
-                "has other row labels than X",
-                column=self.t_name_,
-                advice="Take T and X from the same rows, or pass T as an array.",
-            )
-        return T.loc[rows.index]
-
     def _grid(self, grid: Any) -> np.ndarray:
         if grid is None:
             return self.dose_grid()
         self._require_fitted()
-        doses = np.atleast_1d(_doses(grid, "grid"))
+        doses = np.atleast_1d(finite_doses(grid, "grid"))
         if doses.ndim > 1 or not len(doses):
             raise QuestionError(
                 "must be a list of doses, the same for all rows",
@@ -382,19 +366,6 @@ class DoseEstimator(EffectEstimator):
 
     def _quantile(self, alpha: float) -> float:
         return quantile(alpha, self._freedom())
-
-
-def _doses(given: Any, column: str) -> np.ndarray:
-    """Doses of a question as finite numbers."""
-    try:
-        doses = np.asarray(given, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise QuestionError(
-            "must hold numbers, one per dose", column=column, value=type(given).__name__
-        ) from error
-    if not np.isfinite(doses).all():
-        raise QuestionError("must hold finite doses", column=column, value=given)
-    return doses
 
 
 def _refined(grid: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -78,8 +78,11 @@ def dose_response_error(
         return float(np.sqrt(romb((predicted - truth) ** 2, dx=1 / n, axis=1)).mean())
     if observed is None or at_received is None:
         raise ParameterError("needs observed and at_received", column="metric", value=metric)
-    told = np.asarray(at_received, dtype=float)[:, None] - predicted
-    true = np.asarray(observed, dtype=float)[:, None] - truth
+    observed, at_received = (np.asarray(v, dtype=float) for v in (observed, at_received))
+    for name, values in (("observed", observed), ("at_received", at_received)):
+        if values.shape != truth.shape[:1]:
+            raise DataError(f"is {values.shape}, not ({len(truth)},)", column=name)
+    told, true = at_received[:, None] - predicted, observed[:, None] - truth
     return float(np.sqrt(((true - told) ** 2).mean(axis=1)).mean())
 
 

@@ -247,6 +247,10 @@ def fit_together(
     """
     from ..base import fresh
 
+    if not isinstance(learner, DoseNetworkLearner):
+        raise ParameterError(
+            "must be a network, e.g. GIKS", column="learner", value=type(learner).__name__
+        )
     copies = [fresh(learner).set_params(progress=False) for _ in tables]
     begun, tasks = [], []
     for copy, table in zip(copies, tables, strict=True):
