@@ -245,7 +245,7 @@ def refute_data(
         raise ParameterError("must be an integer from 2", column="simulations", value=simulations)
     drawn = _drawn(data, spawn(random_state, len(names) + 1)[-1])
     asked, estimator = estimator, estimator.for_refuting()
-    instead = []
+    instead, answered = [], estimated
     if asked is not estimator:
         instead.append(f"{type(estimator).__name__}'s estimate of the same average")
     if len(drawn) < len(data):
@@ -265,7 +265,22 @@ def refute_data(
         run(_attempt, name, estimator, data, contrast, target, simulations, seed, estimated)
         for name, seed in zip(bar, seeds, strict=True)
     ]
+    if answered is not None and asked is not estimator:
+        items += _disagreement(answered, estimated, type(estimator).__name__)
     return Refutations(tuple(items), " and ".join(instead))
+
+
+def _disagreement(answer: Estimate, attacked: Estimate, name: str) -> list[Refutation]:
+    """What is to be said where the faster estimator gives another effect than the answer."""
+    spread = float(np.sqrt(np.nansum(np.square([answer.se, attacked.se]))))
+    if abs(answer.value - attacked.value) <= 2 * spread:
+        return []
+    sentence = (
+        f"{name} gives {number(attacked.value)} where the answer is {number(answer.value)}: "
+        "attempts to overturn the one say nothing of the other."
+    )
+    values = (answer.value, answer.value, attacked.value, spread, float("nan"))
+    return [Refutation("faster estimator", "doubtful", sentence, *values)]
 
 
 def _drawn(data: EffectData, seed: Seed) -> EffectData:

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from workbench.core.errors import CausalWarning, ParameterError, QuestionError
-from workbench.effects import GIKS, DoseGP, DoseSLearner, LinearDML, PolynomialDML, fit_together
+from workbench.effects import (
+    GIKS,
+    DoseGP,
+    DoseSLearner,
+    LinearDML,
+    PolynomialDML,
+    estimate,
+    fit_together,
+)
 from workbench.effects.doses.rearrangement import Rearrangement
 
 
@@ -152,3 +160,17 @@ def test_only_networks_are_fitted_together():
 def test_options_that_make_no_sense_are_refused(fitted, name, wrong):
     with pytest.raises(ParameterError, match=name):
         wrong(fitted[0], fitted[1][["x"]])
+
+
+def test_a_faster_estimator_of_something_else_refutes_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"x": rng.normal(size=150), "t": rng.random(150)})
+    df["y"] = 8 * (df.t - 0.5) ** 2 + df.x + 0.2 * rng.normal(size=150)
+    line = LinearDML(discrete_treatment=False)
+    monkeypatch.setattr(DoseGP, "for_refuting", lambda self: line)
+    curve = DoseGP(kernels=["main"], steps=15, progress=False)
+    found = estimate(
+        df, ["x"], treatment="t", outcome="y", modifiers=["x"], estimator=curve,
+        T0=0.5, T1=0.9, refute=True, simulations=2,
+    ).refutations  # fmt: skip
+    assert found.outcome != "passed" and "say nothing" in str(found.how()["faster estimator"])
