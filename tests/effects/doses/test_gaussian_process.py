@@ -118,6 +118,20 @@ def test_inducing_points_come_close_to_all_rows(monkeypatch):
     assert (one >= 0.9 * two).all()
 
 
+def test_inducing_points_know_that_rows_of_a_cluster_are_alike(monkeypatch):
+    data, form = rows(400, groups=np.arange(400) // 20), KernelForm()
+    p = form.start(3) | {"cluster": np.array(0.0)}
+    exact = gp.condition(data, form, p, 0.0)
+    monkeypatch.setattr(gp, "ROWS_EXACT", 100)
+    monkeypatch.setattr(gp, "_INDUCING", 390)
+    sparse = gp.condition(data, form, p, 0.0)
+    new, at = rows(50, seed=5), np.array([[0.2, 0.7]])
+    np.testing.assert_allclose(sparse.levels(new.z, at), exact.levels(new.z, at), atol=0.05)
+    np.testing.assert_allclose(sparse.errors(new.z, at), exact.errors(new.z, at), rtol=0.05)
+    one, two = (m.mean_errors(new.z, np.ones(50), at) for m in (sparse, exact))
+    np.testing.assert_allclose(one, two, rtol=0.05)
+
+
 def test_rows_three_times_with_clusters_are_the_rows_once():
     data = rows(80)
     three = np.tile(np.arange(80), 3)

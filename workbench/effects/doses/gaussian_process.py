@@ -269,18 +269,41 @@ def condition(rows: DoseRows, form: KernelForm, p: Parameters, loss: float) -> G
         first = _inverse_factor(k, np.exp(p["noise"]) / rows.weight)
         alpha, second = first.T @ (first @ rows.y), None
     else:
-        noise = np.exp(p["noise"]) + (np.exp(p["cluster"]) if "cluster" in p else 0.0)
-        gram, right = np.zeros_like(k), np.zeros(len(k))
-        for part in np.array_split(np.arange(len(rows)), -(-len(rows) * len(k) // _CELLS)):
-            own = form.covariance(p, rows.z[part], rows.t[part], z, t)
-            heavy = rows.weight[part] / noise
-            gram += own.T @ (own * heavy[:, None])
-            right += own.T @ (heavy * rows.y[part])
+        gram, right = _seen_from(rows, form, p, z, t)
         none = np.zeros(len(k))
         first, second = _inverse_factor(k, none), _inverse_factor(k + gram, none)
         alpha = second.T @ (second @ right)
     parameters = {name: value.copy() for name, value in p.items()}
     return GaussianProcess(form, parameters, z, t, alpha, first, second, loss)
+
+
+def _seen_from(
+    rows: DoseRows, form: KernelForm, p: Parameters, z: np.ndarray, t: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """K' N^-1 K and K' N^-1 y, with K the covariances of all rows with the points (z, t).
+
+    N is the noise, and what rows of one cluster share: by the Sherman-Morrison formula each
+    cluster takes its own term off.
+    """
+    noise, size = np.exp(p["noise"]), len(z)
+    gram, right = np.zeros((size, size)), np.zeros(size)
+    if rows.groups is not None:
+        labels, member = np.unique(rows.groups, return_inverse=True)
+        shared = np.zeros((len(labels), size + 2))
+    for part in np.array_split(np.arange(len(rows)), -(-len(rows) * size // _CELLS)):
+        own = form.covariance(p, rows.z[part], rows.t[part], z, t)
+        heavy, y = rows.weight[part] / noise, rows.y[part]
+        gram += own.T @ (own * heavy[:, None])
+        right += own.T @ (heavy * y)
+        if rows.groups is not None:
+            columns = np.column_stack([own, y, np.ones(len(y))])
+            np.add.at(shared, member[part], columns * heavy[:, None])
+    if rows.groups is not None:
+        own, y, heavy = shared[:, :size], shared[:, size], shared[:, size + 1]
+        off = np.exp(p["cluster"]) / (1 + np.exp(p["cluster"]) * heavy)
+        gram -= own.T @ (own * off[:, None])
+        right -= own.T @ (off * y)
+    return gram, right
 
 
 def _factor(k: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
