@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from ..core.saving import saveable
 
 _KURTOSIS = 15.0  # excess; an exponential law has 6, one row of 200 that is 8 sd out makes 17
 _FEWEST_VALUES = 20  # a rare level is no tail
@@ -20,13 +24,46 @@ def with_normal_scores(z: np.ndarray) -> np.ndarray:
     Returns:
         ``z`` itself where no column has an excess kurtosis above 15; otherwise (n, p + heavy).
     """
-    heavy = heavy_columns(z)
-    if not heavy:
-        return z
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
+    return NormalScores.fit(z).transform(z)
 
-    return np.hstack([z, ndtri((rankdata(z[:, heavy], axis=0) - 0.5) / len(z))])
+
+@saveable
+@dataclass(frozen=True, eq=False)
+class NormalScores:
+    """The same for new rows: values between those seen have ranks between theirs.
+
+    Attributes:
+        columns: Positions of the columns with heavy tails.
+        values: The values seen in each, increasing.
+        scores: Their scores.
+    """
+
+    columns: list[int]
+    values: list[np.ndarray]
+    scores: list[np.ndarray]
+
+    @classmethod
+    def fit(cls, z: np.ndarray) -> NormalScores:
+        from scipy.special import ndtri
+        from scipy.stats import rankdata
+
+        columns = heavy_columns(z)
+        values, scores = [], []
+        for j in columns:
+            seen, first = np.unique(z[:, j], return_index=True)
+            values.append(seen)
+            scores.append(ndtri((rankdata(z[:, j])[first] - 0.5) / len(z)))
+        return cls(columns, values, scores)
+
+    def transform(self, z: np.ndarray) -> np.ndarray:
+        """z, or (m, p + heavy)."""
+        if not self.columns:
+            return z
+        found = [
+            np.interp(z[:, j], values, scores)
+            for j, values, scores in zip(self.columns, self.values, self.scores, strict=True)
+        ]
+        return np.column_stack([z, *found])
 
 
 def heavy_columns(z: np.ndarray) -> list[int]:

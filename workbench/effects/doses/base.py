@@ -66,7 +66,7 @@ class DoseEstimator(EffectEstimator):
         """Rows as numbers, sorted by content, and the seed of what is learned from them."""
         self._check_doses(data)
         fold_seed, model_seed = spawn(seed, 2)
-        rows, self.encoder_, self.z_center_, self.z_width_, self.scales_ = dose_rows(
+        rows, self.covariates_, self.scales_ = dose_rows(
             data, self._folds(), self.overlap_.score[:, 0], fold_seed
         )
         self.doses_ = data.t
@@ -294,7 +294,7 @@ class DoseEstimator(EffectEstimator):
 
     def _encoded(self, x: Table | None) -> np.ndarray:
         x = self._modifiers(None) if x is None else x
-        return (self.encoder_.transform(x) - self.z_center_) / self.z_width_
+        return self.covariates_.transform(x)
 
     def _inputs(self, X: Any) -> np.ndarray:
         return self._encoded(self._modifiers(X))

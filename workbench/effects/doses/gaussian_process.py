@@ -20,7 +20,7 @@ ROWS_EXACT = 2500  # up to which every row is conditioned on
 _INDUCING, _INDUCING_OF_MANY, _MANY = 1000, 500, 20_000
 _RATE = 0.15
 _JITTER = 1e-6
-_CELLS = 1_000_000  # of a matrix of covariances held at once
+_CELLS = 100_000  # of a matrix of covariances held at once
 _BLOCK = 16_384  # the same while parameters are learned: a block stays in the cache
 _ROWS_OF_MEANS = 600  # that stand for all in the covariance of an average
 

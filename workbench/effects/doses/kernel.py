@@ -178,9 +178,7 @@ class KernelForm:
             size, length = np.exp(p["wave_size"]), np.exp(-2 * p["wave_length"])
             speed = 2 * math.pi * np.exp(p["wave_cycles"])
             each = np.empty((3, self.waves))
-            for q, (damp, turn, sine) in enumerate(
-                zip(doses.damp, doses.turn, sines, strict=True)
-            ):
+            for q, (damp, turn, sine) in enumerate(zip(doses.damp, doses.turn, sines, strict=True)):
                 damped = size[q] * to_dose * damp
                 waved = damped * turn
                 each[0, q] = waved.sum()

@@ -10,7 +10,9 @@ import numpy as np
 from ...core.saving import saveable
 from ...tables.effect_data import EffectData
 from ...tables.encode import Encoder
+from ...tables.gate import Table
 from ..design import content_rank
+from ..heavy_tails import NormalScores
 from ..nuisance import fold_ids
 
 _MAX_LEVELS = 50
@@ -92,10 +94,39 @@ class Scales:
         return (t - self.dose_low) / self.dose_width
 
 
+@saveable
+@dataclass(frozen=True, eq=False)
+class CovariateScales:
+    """How modifiers are turned into the covariates of :class:`DoseRows`.
+
+    Attributes:
+        encoder: Columns to numbers.
+        center, width: Of the numbers, (p,).
+        scores: Ranks beside the values of columns with heavy tails.
+    """
+
+    encoder: Encoder
+    center: np.ndarray
+    width: np.ndarray
+    scores: NormalScores
+
+    @classmethod
+    def fit(cls, x: Table) -> CovariateScales:
+        encoder = Encoder(max_levels=_MAX_LEVELS).fit(x)
+        z = encoder.transform(x)
+        center, width = z.mean(axis=0), z.std(axis=0)
+        width = np.where(width > 1e-9, width, 1.0)
+        return cls(encoder, center, width, NormalScores.fit((z - center) / width))
+
+    def transform(self, x: Table) -> np.ndarray:
+        """Covariates with mean 0 and sd 1 on the rows fitted, (m, p)."""
+        return self.scores.transform((self.encoder.transform(x) - self.center) / self.width)
+
+
 def dose_rows(
     data: EffectData, n_folds: int, center: np.ndarray, seed: np.random.SeedSequence
-) -> tuple[DoseRows, Encoder, np.ndarray, np.ndarray, Scales]:
-    """Checked data as numbers: rows, encoder, centre and width of its columns, and the scales.
+) -> tuple[DoseRows, CovariateScales, Scales]:
+    """Checked data as numbers, and how its covariates, doses and outcomes became numbers.
 
     Args:
         data: Checked data with a dose and modifiers.
@@ -103,10 +134,7 @@ def dose_rows(
         center: Cross-fitted prediction of the dose from the covariates, (n,).
         seed: Of the folds.
     """
-    encoder = Encoder(max_levels=_MAX_LEVELS).fit(data.x)
-    z = encoder.transform(data.x)
-    middle, width = z.mean(axis=0), z.std(axis=0)
-    width = np.where(width > 1e-9, width, 1.0)
+    covariates = CovariateScales.fit(data.x)
     rank = content_rank(data)
     fold = fold_ids(len(data), n_folds, seed, groups=data.groups, rank=rank)
     spread = float(data.y.std())
@@ -118,7 +146,7 @@ def dose_rows(
     )
     weight = np.ones(len(data)) if data.weight is None else data.weight / data.weight.mean()
     rows = DoseRows(
-        z=(z - middle) / width,
+        z=covariates.transform(data.x),
         t=scales.dose(data.t),
         y=(data.y - scales.y_center) / scales.y_width,
         weight=weight,
@@ -128,4 +156,4 @@ def dose_rows(
         order=rank,
         center=scales.dose(center),
     )
-    return rows, encoder, middle, width, scales
+    return rows, covariates, scales
