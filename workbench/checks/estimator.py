@@ -155,14 +155,16 @@ def _listen(estimator: Any, question: EffectQuestion, random_state: Seed) -> Hea
 
 
 def _value(estimator: Any, question: EffectQuestion, calls: list[float]) -> float:
-    for asked in (question.before, question):
+    found = []
+    for asked in (question.before, question, question.twin):
         if asked is not None:
             instrument = {} if asked.Z is None else {"Z": asked.Z}
             calls.append(process_time())
             estimator.fit(asked.Y, asked.T, X=asked.X, W=asked.W, **instrument, **asked.more)
-    calls.append(process_time())
-    found = estimator.effect(question.at, T0=question.T0, T1=question.T1)
-    return float(np.mean(np.asarray(found, dtype=float)))
+        if asked is not None and asked is not question.before:
+            calls.append(process_time())
+            found.append(asked.read(estimator, asked))
+    return found[0] - found[1] if question.twin is not None else found[0]
 
 
 def _same(now: pd.DataFrame, then: pd.DataFrame) -> bool:

@@ -13,10 +13,12 @@ from ..core.errors import ParameterError, warn
 from ..core.seeding import foreign_generators, integer, spawn
 from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
-from ..tables.gate import Table
+from ..tables.gate import Table, count
 from .base import EffectEstimator
 from .design import content_rank, independent, modifier_encoder
 from .nuisance import cross_fit, fold_ids
+
+_FEW_ROWS = 20
 
 
 class EconmlAdapter(EffectEstimator):
@@ -37,6 +39,13 @@ class EconmlAdapter(EffectEstimator):
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
         fold_seed, model_seed, global_seed, choice_seed = spawn(seed, 4)
         is_dose = data.arms is None
+        if is_dose and len(data) < _FEW_ROWS:
+            warn(
+                "sample-size",
+                f"only {count(len(data), 'row')} with a dose {data.t_name!r}: the interval is not "
+                "to be relied on",
+                [data.t_name],
+            )
         shift, self._unit = float(data.y.mean()), float(data.y.std())
         self._dose = (float(data.t.mean()), float(data.t.std())) if is_dose else (0.0, 1.0)
         y = (data.y - shift) / self._unit

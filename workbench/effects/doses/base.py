@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from ...core.errors import ParameterError, QuestionError, warn
 from ...core.seeding import spawn
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table, count
+from ..asked import doses_at, finite_doses, refuse_nobody
 from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
 from .density import DoseDensity
@@ -135,7 +137,9 @@ class DoseEstimator(EffectEstimator):
     def average_dose_response(self, grid: Any = None, X: Any = None) -> np.ndarray:
         """The mean of :meth:`dose_response` over the rows of X (None: those fitted), (G,)."""
         t, weight = self._grid(grid)[None], self.weight_ if X is None else None
-        return np.average(self._levels(self._inputs(X), t), axis=0, weights=weight)
+        x = self._modifiers(X)
+        refuse_nobody(x)
+        return np.average(self._levels(self._encoded(x), t), axis=0, weights=weight)
 
     def average_dose_response_interval(
         self, grid: Any = None, X: Any = None, *, alpha: float = 0.05
@@ -158,13 +162,7 @@ class DoseEstimator(EffectEstimator):
     def marginal_effect(self, T: Any, X: Any = None) -> np.ndarray:
         """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
         z = self._inputs(X)
-        doses = np.asarray(T, dtype=float).reshape(-1)
-        if len(doses) not in (1, len(z)) or not np.isfinite(doses).all():
-            raise QuestionError(
-                f"needs one finite dose or one per row, ({len(z)},)",
-                column=self.t_name_,
-                value=np.shape(T),
-            )
+        doses = doses_at(T, self.t_name_, len(z))
         self._mark_extrapolation(float(doses.min()), float(doses.max()))
         t = np.broadcast_to(doses, (len(z),))[:, None]
         width = self.scales_.dose_width
@@ -193,11 +191,9 @@ class DoseEstimator(EffectEstimator):
                 any gets NaN, with a warning.
         """
         z = self._inputs(X)
-        low, high = self.dose_range_ if bounds is None else bounds
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise ParameterError(
-                "must be two finite doses, the lower one first", column="bounds", value=bounds
-            )
+        low, high = self.dose_range_ if bounds is None else _two_doses(bounds)
+        if not _is_number(min_support) or not min_support >= 0:
+            raise ParameterError("must be a number from 0", column="min_support", value=min_support)
         grid = np.linspace(low, high, 201)
         self._mark_extrapolation(low, high)
         values = self._levels(z, grid[None]) * (1 if maximise else -1)
@@ -239,7 +235,7 @@ class DoseEstimator(EffectEstimator):
         Returns:
             (m,), or (m, G) for a two-dimensional T.
         """
-        z, doses = self._inputs(X), np.asarray(T, dtype=float)
+        z, doses = self._inputs(X), finite_doses(T, self.t_name_)
         if doses.ndim > 2 or (doses.ndim and doses.shape[0] not in (1, len(z))):
             raise QuestionError(
                 f"needs one dose, or one or more per row of X ({len(z)})",
@@ -293,14 +289,14 @@ class DoseEstimator(EffectEstimator):
         if grid is None:
             return self.dose_grid()
         self._require_fitted()
-        try:
-            doses = np.asarray(grid, dtype=float).reshape(-1)
-        except (TypeError, ValueError) as error:
+        doses = finite_doses(grid, "grid")
+        if max(doses.shape, default=1) < doses.size:
             raise QuestionError(
-                "must hold numbers, one per dose", column="grid", value=type(grid).__name__
-            ) from error
-        if not len(doses) or not np.isfinite(doses).all():
-            raise QuestionError("must hold finite doses", column="grid", value=grid)
+                f"has shape {doses.shape}: every row is asked for the same doses",
+                column="grid",
+                advice="Pass one list of doses; for doses of each row's own use effect or support.",
+            )
+        doses = doses.reshape(-1)
         self._mark_extrapolation(float(doses.min()), float(doses.max()))
         return doses
 
@@ -356,6 +352,21 @@ class DoseEstimator(EffectEstimator):
 
     def _quantile(self, alpha: float) -> float:
         return quantile(alpha, self._freedom())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _two_doses(bounds: Any) -> tuple[float, float]:
+    """Lowest and highest dose, or a refusal."""
+    given = list(bounds) if isinstance(bounds, Iterable) else []
+    good = len(given) == 2 and all(_is_number(b) and np.isfinite(b) for b in given)
+    if not good or not given[0] < given[1]:
+        raise ParameterError(
+            "must be two finite doses, the lower one first", column="bounds", value=bounds
+        )
+    return float(given[0]), float(given[1])
 
 
 def _refined(grid: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from ...core.saving import saveable
 from ...core.seeding import Seed, integer
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table
+from ..asked import doses_at
 from ..base import Estimate
 from ..econml_adapter import EconmlAdapter
 from ..forests import refuse_clusters
@@ -106,9 +107,12 @@ class PolynomialDML(EconmlAdapter):
         """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
         x = self._modifiers(X)
         encoded = self._encoded(x)
-        doses = np.asarray(T, dtype=float).reshape(-1)
+        m = None if x is None else len(x)
+        doses = doses_at(T, self.t_name_, m)
         self._mark_extrapolation(float(doses.min()), float(doses.max()))
-        m = max(1 if encoded is None else len(encoded), len(doses))
+        m = len(doses) if m is None else m
+        if not m:
+            return np.empty(0)
         at = np.broadcast_to((doses - self._dose[0]) / self._dose[1], (m,))
         slope = self.model_.marginal_effect(at[:, None], encoded)
         return np.ravel(slope) * self._unit / self._dose[1]
