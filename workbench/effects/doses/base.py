@@ -164,7 +164,10 @@ class DoseEstimator(EffectEstimator):
         z = self._inputs(X)
         doses = doses_at(T, self.t_name_, len(z))
         self._mark_extrapolation(float(doses.min()), float(doses.max()))
-        t = np.broadcast_to(doses, (len(z),))[:, None]
+        return self._slopes(z, np.broadcast_to(doses, (len(z),))[:, None])
+
+    def _slopes(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Slopes at a dose for each row, (m, 1), in units of the columns, (m,)."""
         width = self.scales_.dose_width
         if self.monotone is not None:  # of the curve that is shown, not of the one before
             step = 0.5 / (_FINE - 1) * width
