@@ -103,7 +103,9 @@ def test_the_report_of_an_estimator_of_doses():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.cls.treatment != "discrete"], ids=str)
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if e.cls.treatment != "discrete"], ids=lambda e: e.name
+)
 def test_the_whole_table_of_doses(entry):
     params = entry.test_params | {k: v for k, v in TRAINED.items() if k in entry.test_params}
     if entry.cls.treatment == "any":

@@ -408,6 +408,8 @@ def _three_arms(df: pd.DataFrame) -> EffectQuestion:
 def with_dose(df: pd.DataFrame) -> pd.DataFrame:
     """The same law with a dose t on a scale, raised by b."""
     noise = np.random.default_rng(1).normal(size=len(df))
+    if np.array_equal(noise, df.b):  # the table was drawn with this seed as well
+        noise = noise[::-1]
     return dosed(df, 0.8 * df.b + noise)
 
 
