@@ -152,6 +152,9 @@ def test_one_row_and_no_row(new, confounded):
     np.testing.assert_allclose(
         estimator.effect(rows.iloc[[7]]), estimator.effect(rows)[[7]], rtol=1e-9
     )
+    assert estimator.effect(rows.iloc[:0]).shape == (0,)
+    with pytest.raises(QuestionError, match="0 rows to average"):
+        estimator.ate(rows.iloc[:0])
     if estimator.arms_ is None:
         with pytest.raises(QuestionError, match="not proportional"):
             estimator.const_marginal_effect(rows)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import process_time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from ..core.errors import CausalWarning, ParameterError, WorkbenchError
 from ..core.results import Result, number
 from ..core.saving import saveable
 from ..core.seeding import Seed, foreign_generators, integer, sequence
+from .dose_questions import dose_cases, takes_doses
 from .odd_inputs import Expected
 from .odd_questions import EffectQuestion, OddQuestion, effect_cases
 
@@ -109,6 +110,15 @@ def judge(
     return (DOUBTFUL if heard.generic else SILENT), False
 
 
+def cases_for(
+    estimator: Any, random_state: Seed = 0, treatment: str | None = None
+) -> tuple[OddQuestion, ...]:
+    """The table that an estimator is asked: of arms, or of doses if that is what it takes."""
+    kind = treatment or ("dose" if takes_doses(estimator) else "arms")
+    cases = dose_cases(random_state) if kind == "dose" else effect_cases(random_state)
+    return tuple(c for c in cases if not c.needs or hasattr(estimator, c.needs))
+
+
 def run_case(estimator: Any, case: OddQuestion, random_state: Seed = 0) -> CaseResult:
     """Ask a copy of an estimator one question, in this process and without a time limit."""
     question = case.ask().suited(
@@ -155,14 +165,16 @@ def _listen(estimator: Any, question: EffectQuestion, random_state: Seed) -> Hea
 
 
 def _value(estimator: Any, question: EffectQuestion, calls: list[float]) -> float:
-    for asked in (question.before, question):
+    found = []
+    for asked in (question.before, question, question.twin):
         if asked is not None:
             instrument = {} if asked.Z is None else {"Z": asked.Z}
             calls.append(process_time())
             estimator.fit(asked.Y, asked.T, X=asked.X, W=asked.W, **instrument, **asked.more)
-    calls.append(process_time())
-    found = estimator.effect(question.at, T0=question.T0, T1=question.T1)
-    return float(np.mean(np.asarray(found, dtype=float)))
+        if asked is not None and asked is not question.before:
+            calls.append(process_time())
+            found.append(asked.read(estimator, asked))
+    return found[0] - found[1] if question.twin is not None else found[0]
 
 
 def _same(now: pd.DataFrame, then: pd.DataFrame) -> bool:
@@ -230,6 +242,7 @@ class EstimatorReport(Result):
 def check_causal_estimator(
     estimator: Any,
     *,
+    treatment: Literal["arms", "dose"] | None = None,
     random_state: Seed = 0,
     time_limit: float = 60.0,
     progress: bool = False,
@@ -240,15 +253,22 @@ def check_causal_estimator(
     is the right number, a refusal, or a number that should not have been given quietly. Every case
     has a fresh copy of the estimator in a process of its own, which is ended at the time limit.
 
+    The treatment of the clean table is 0 or 1, or for estimators of doses a number on a scale;
+    those are also asked about units, gaps and few values of the dose, weights and clusters, what a
+    refit or a file gives back, and, if they have curves, about grids, slopes, best doses, support.
+
     Args:
         estimator: Anything with econml's ``fit(Y, T, X=, W=)`` and ``effect(X, T0=, T1=)`` that
             can be copied to another process; it is not fitted.
+        treatment: What it is asked about, ``"arms"`` or ``"dose"``; by default doses if its tag
+            ``treatment`` is ``"continuous"``, or is ``"any"`` with ``discrete_treatment=False``.
         random_state: Seed of the tables and of the global generators that an estimator may read.
         time_limit: Seconds per case.
         progress: Show a bar.
 
     Raises:
-        ParameterError: It has no ``fit`` or ``effect``, or can't be copied to a process.
+        ParameterError: It has no ``fit`` or ``effect``, or can't be copied to a process; another
+            treatment.
 
     When to use something else: how good its answers are on clean data is a question for
     simulations with known effects, not for this table.
@@ -272,11 +292,13 @@ def check_causal_estimator(
             )
     if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or time_limit <= 0:
         raise ParameterError("must be a positive number", column="time_limit", value=time_limit)
+    if treatment not in (None, "arms", "dose"):
+        raise ParameterError("must be 'arms' or 'dose'", column="treatment", value=treatment)
     from .limits import Worker
 
-    cases = effect_cases(integer(random_state))
+    cases = cases_for(estimator, integer(random_state), treatment)
     found = []
-    with Worker(estimator, integer(random_state), time_limit) as worker:
+    with Worker(estimator, integer(random_state), time_limit, treatment) as worker:
         for case in _bar(cases, progress):
             result = worker.ask(case.name)
             if result is None:

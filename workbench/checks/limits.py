@@ -16,7 +16,7 @@ class Worker:
     that gave no answer.
     """
 
-    def __init__(self, estimator: Any, seed: int, time_limit: float):
+    def __init__(self, estimator: Any, seed: int, time_limit: float, treatment: str | None = None):
         from joblib.externals.loky.cloudpickle_wrapper import dumps
 
         try:
@@ -28,6 +28,7 @@ class Worker:
                 value=type(estimator).__name__,
             ) from error
         self.seed, self.time_limit, self.pool = seed, float(time_limit), None
+        self.treatment = treatment
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +45,7 @@ class Worker:
         try:
             with warnings.catch_warnings():  # a worker that is replaced in time is no news
                 warnings.simplefilter("ignore", UserWarning)
-                asked = self.pool.submit(_answer, self.copy, case, self.seed)
+                asked = self.pool.submit(_answer, self.copy, case, self.seed, self.treatment)
             return asked.result(self.time_limit)
         except (FutureTimeout, BrokenProcessPool):
             self._stop()
@@ -55,7 +56,7 @@ class Worker:
 
         self.pool = ProcessPoolExecutor(max_workers=1, timeout=None)
         # What is slow to import must not count against the first case.
-        self.pool.submit(_warm_up, self.copy).result()
+        self.pool.submit(_warm_up, self.copy, self.treatment).result()
 
     def _stop(self) -> None:
         if self.pool is not None:
@@ -63,20 +64,20 @@ class Worker:
             self.pool = None
 
 
-def _warm_up(estimator: bytes) -> None:
+def _warm_up(estimator: bytes, treatment: str | None) -> None:
     from joblib.externals.loky.cloudpickle_wrapper import loads
 
-    from .estimator import run_case
-    from .odd_questions import effect_cases
+    from .estimator import cases_for, run_case
 
-    run_case(loads(estimator), effect_cases()[0])
+    copy = loads(estimator)
+    run_case(copy, cases_for(copy, treatment=treatment)[0])
 
 
-def _answer(estimator: bytes, case: str, seed: int) -> Any:
+def _answer(estimator: bytes, case: str, seed: int, treatment: str | None) -> Any:
     from joblib.externals.loky.cloudpickle_wrapper import loads
 
-    from .estimator import run_case
-    from .odd_questions import effect_cases
+    from .estimator import cases_for, run_case
 
-    asked = next(c for c in effect_cases(seed) if c.name == case)
-    return run_case(loads(estimator), asked, seed)
+    copy = loads(estimator)
+    asked = next(c for c in cases_for(copy, seed, treatment) if c.name == case)
+    return run_case(copy, asked, seed)

@@ -24,11 +24,18 @@ from .odd_inputs import (
     refusal,
     warning,
 )
+from .offer import offer
+
+
+def mean_effect(estimator: Any, question: EffectQuestion) -> float:
+    """The mean of ``effect(at, T0=, T1=)``."""
+    found = estimator.effect(question.at, T0=question.T0, T1=question.T1)
+    return float(np.mean(np.asarray(found, dtype=float)))
 
 
 @dataclass(frozen=True, eq=False)
 class EffectQuestion:
-    """What an estimator is asked: ``fit(Y, T, X=, W=)`` and the mean of ``effect(at, T0=, T1=)``.
+    """What an estimator is asked: ``fit(Y, T, X=, W=)`` and a number, mostly a mean effect.
 
     Attributes:
         Y, T, X, W: As in ``fit``; Z: an instrument, for estimators that need one; more: further
@@ -37,6 +44,8 @@ class EffectQuestion:
         T0, T1: The contrast.
         truth: The right answer; tolerance: how far off it may be.
         before: A question to fit first: nothing of it may remain.
+        read: How the number is read from the fitted estimator.
+        twin: A question asked afterwards; the number is then the difference of the two answers.
     """
 
     Y: Any
@@ -51,12 +60,16 @@ class EffectQuestion:
     more: Mapping[str, Any] = field(default_factory=dict)
     before: EffectQuestion | None = None
     Z: Any = None
+    read: Callable[[Any, EffectQuestion], float] = mean_effect
+    twin: EffectQuestion | None = None
 
     def suited(self, adjusts_for_w: bool, needs_instrument: bool) -> EffectQuestion:
         """The same question to an estimator that wants all of W in X, or an instrument as well."""
         asked = self
-        if self.before is not None:
-            asked = replace(asked, before=self.before.suited(adjusts_for_w, needs_instrument))
+        for name in ("before", "twin"):
+            other = getattr(self, name)
+            if other is not None:
+                asked = replace(asked, **{name: other.suited(adjusts_for_w, needs_instrument)})
         flat = np.ndim(self.X) <= 2 and np.shape(self.X)[:1] == np.shape(self.W)[:1]
         together = self.X is None or flat
         if not adjusts_for_w and self.W is not None and together:
@@ -65,7 +78,7 @@ class EffectQuestion:
                 at = _beside(at, self.W)
             asked = replace(asked, X=_beside(self.X, self.W), W=None, at=at)
         if needs_instrument:
-            asked = replace(asked, Z=_offer(self.T))
+            asked = replace(asked, Z=offer(self.T))
         return asked
 
     def frames(self) -> list[pd.DataFrame]:
@@ -82,6 +95,7 @@ class OddQuestion:
     Attributes:
         refusable: Whether a refusal with these places is as good as the answer, because not every
             estimator can be asked this.
+        needs: A method without which the question is left out.
     """
 
     name: str
@@ -90,6 +104,7 @@ class OddQuestion:
     problem: str = ""
     columns: tuple[str, ...] = ("b", "a", "t", "y")
     refusable: tuple[str, ...] | None = None
+    needs: str = ""
 
 
 def _beside(x: Any, w: Any) -> Any:
@@ -105,33 +120,19 @@ def _beside(x: Any, w: Any) -> Any:
     return stack([np.asarray(x), w])
 
 
-def _offer(t: Any) -> Any:
-    """An instrument: what each row was offered; nine in ten take it (or the dose comes near)."""
-    labels = t.index if isinstance(t, pd.DataFrame | pd.Series) else None
-    column = pd.Series(np.ravel(np.asarray(t)), dtype=object if labels is None else None)
-    if labels is not None:
-        column = t.iloc[:, 0] if isinstance(t, pd.DataFrame) else t
-    rng = np.random.default_rng(5)
-    codes = pd.factorize(column, sort=False)[0]
-    if len(np.unique(codes)) > 5:
-        offered = np.asarray(column, dtype=float) + 0.3 * rng.normal(size=len(codes))
-    else:
-        other = rng.integers(0, max(codes.max(initial=0) + 1, 2), len(codes))
-        offered = np.where(rng.random(len(codes)) < 0.1, other, codes)
-    return offered if labels is None else pd.DataFrame({"offer": offered}, index=labels)
-
-
 def plain(df: pd.DataFrame, **changes: Any) -> EffectQuestion:
     """The effect of t on y, with b as modifier and a to adjust for."""
     asked = {"Y": df["y"], "T": df["t"], "X": df[["b"]], "W": df[["a"]], "at": df[["b"]]}
     return EffectQuestion(**(asked | changes))
 
 
-def asked_of(case: OddInput, random_state: Any = 0) -> OddQuestion:
+def asked_of(
+    case: OddInput, random_state: Any = 0, clean: Callable[..., pd.DataFrame] = clean_table
+) -> OddQuestion:
     """The plain question to an odd table."""
 
     def ask() -> EffectQuestion:
-        df = case.change(clean_table(random_state=random_state))
+        df = case.change(clean(random_state=random_state))
         b, a, t, y = (case.column(r) for r in "baty")
         x = df[[b]]
         return EffectQuestion(df[y], df[t], x, df[[a]], x, *case.arms)
@@ -142,22 +143,35 @@ def asked_of(case: OddInput, random_state: Any = 0) -> OddQuestion:
 
 def effect_cases(random_state: Any = 0) -> tuple[OddQuestion, ...]:
     """All cases of the effect table: every odd table, then every odd question."""
-    return (*(asked_of(case, random_state) for case in TABLES), *_questions(random_state))
+    return (*(asked_of(case, random_state) for case in TABLES), *questions(random_state))
 
 
-def _questions(random_state: Any) -> list[OddQuestion]:
+def asker(random_state: Any, clean: Callable[..., pd.DataFrame]) -> Callable[..., OddQuestion]:
+    """A maker of questions to a clean table: name, question, what has to come out, and the rest."""
+
     def case(
         name: str,
         make: Callable[[pd.DataFrame], EffectQuestion],
         expected: Expected | None = None,
         problem: str = "",
         refusable: tuple[str, ...] | None = None,
+        needs: str = "",
     ) -> OddQuestion:
         def ask() -> EffectQuestion:
-            return make(clean_table(random_state=random_state))
+            return make(clean(random_state=random_state))
 
-        return OddQuestion(name, ask, expected or answer(), problem, refusable=refusable)
+        return OddQuestion(
+            name, ask, expected or answer(), problem, refusable=refusable, needs=needs
+        )
 
+    return case
+
+
+def questions(
+    random_state: Any, clean: Callable[..., pd.DataFrame] = clean_table
+) -> list[OddQuestion]:
+    """Questions that are odd, of a clean table."""
+    case = asker(random_state, clean)
     return [
         # Contrasts
         case("reversed contrast", lambda df: plain(df, T0=1, T1=0, truth=-EFFECT)),
@@ -391,10 +405,21 @@ def _three_arms(df: pd.DataFrame) -> EffectQuestion:
     return plain(df, T=pd.Series(arms, df.index, name="t"), Y=y)
 
 
-def _dose(df: pd.DataFrame) -> EffectQuestion:
+def with_dose(df: pd.DataFrame) -> pd.DataFrame:
+    """The same law with a dose t on a scale, raised by b."""
     noise = np.random.default_rng(1).normal(size=len(df))
-    dose = (0.8 * df.b + noise).rename("t")
-    return plain(df, T=dose, Y=(df.y + EFFECT * (dose - df.t)).rename("y"))
+    if np.array_equal(noise, df.b):  # the table was drawn with this seed as well
+        noise = noise[::-1]
+    return dosed(df, 0.8 * df.b + noise)
+
+
+def dosed(df: pd.DataFrame, dose: Any) -> pd.DataFrame:
+    """The same law with another dose."""
+    return df.assign(t=dose, y=df.y + EFFECT * (dose - df.t))
+
+
+def _dose(df: pd.DataFrame) -> EffectQuestion:
+    return plain(with_dose(df))
 
 
 def _far_dose(df: pd.DataFrame) -> EffectQuestion:

@@ -13,7 +13,7 @@ from ..core.results import number
 from ..core.seeding import Seed, sequence, spawn
 from ..tables.effect_data import EffectData, effect_data, two_arms
 from ..tables.gate import Table, table
-from .asked_doses import doses_of_rows
+from .asked import doses_of_rows, refuse_nobody, scalar
 from .conditions import (
     check_clusters,
     rows_that_weigh,
@@ -237,7 +237,8 @@ class EffectEstimator(Parameterised):
         1. Columns are matched by name; rows far outside those fitted are named in a warning.
         """
         t0, t1 = self._contrast(T0, T1)
-        return self._effect(self._modifiers(X), t0, t1)
+        x = self._modifiers(X)
+        return np.empty(0) if _nobody(x) else self._effect(x, t0, t1)
 
     def effect_interval(
         self, X: Any = None, *, T0: Any = None, T1: Any = None, alpha: float = 0.05
@@ -245,7 +246,9 @@ class EffectEstimator(Parameterised):
         """Lower and upper ends of the (1 - alpha) interval of :meth:`effect`, each (m,)."""
         self._check_interval(alpha)
         t0, t1 = self._contrast(T0, T1)
-        return self._effect_interval(self._modifiers(X), t0, t1, alpha)
+        x = self._modifiers(X)
+        none = np.empty(0), np.empty(0)
+        return none if _nobody(x) else self._effect_interval(x, t0, t1, alpha)
 
     def ate(self, X: Any = None, *, T0: Any = None, T1: Any = None) -> float:
         """The average effect, over the rows of X or (None) over the population fitted."""
@@ -261,7 +264,9 @@ class EffectEstimator(Parameterised):
     def average_effect(self, X: Any = None, *, T0: Any = None, T1: Any = None) -> Estimate:
         """:meth:`ate` with its standard error and degrees of freedom."""
         t0, t1 = self._contrast(T0, T1)
-        return self._ate(None if X is None else self._modifiers(X), t0, t1)
+        x = None if X is None else self._modifiers(X)
+        refuse_nobody(x)
+        return self._ate(x, t0, t1)
 
     def att(self, *, T0: Any = None, T1: Any = None) -> float:
         """E[Y(T1) - Y(T0) | T = T1]: the average effect among those who received T1."""
@@ -334,8 +339,8 @@ class EffectEstimator(Parameterised):
         """
         slope = self.const_marginal_effect(X)
         if self.arms_ is None:
-            doses = doses_of_rows(self, T, X, len(slope))
-            return np.broadcast_to(slope, (max(len(slope), len(doses)),)).copy()
+            doses = doses_of_rows(self, T, X, None if len(slope) == 1 else len(slope))
+            return np.broadcast_to(slope, np.broadcast_shapes(slope.shape, doses.shape)).copy()
         return slope
 
     def for_refuting(self) -> EffectEstimator:
@@ -424,10 +429,10 @@ class EffectEstimator(Parameterised):
     def _contrast(self, T0: Any, T1: Any) -> tuple[Any, Any]:
         self._require_fitted()
         if self.arms_ is not None:
-            return two_arms(self.arms_, _scalar(T0), _scalar(T1), self.t_name_)
+            return two_arms(self.arms_, scalar(T0), scalar(T1), self.t_name_)
         doses = []
         for label, given, default in (("T0", T0, 0.0), ("T1", T1, 1.0)):
-            value = _scalar(default if given is None else given)
+            value = scalar(default if given is None else given)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not is_number or not np.isfinite(value):
                 raise QuestionError(
@@ -477,24 +482,13 @@ class EffectEstimator(Parameterised):
         super()._require_fitted()
 
 
+def _nobody(x: Table | None) -> bool:
+    return x is not None and not len(x)
+
+
 def fresh(estimator: EffectEstimator) -> EffectEstimator:
     """An unfitted copy without a progress bar of its own, for those who fit it many times."""
     from sklearn.base import clone
 
     copy = clone(estimator)
     return copy.set_params(progress=False) if "progress" in copy.get_params() else copy
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, list | tuple | dict | set | np.ndarray | pd.Series):
-        raise QuestionError(
-            "a contrast compares two treatments, one value each",
-            column="T0, T1",
-            value=type(value).__name__,
-            advice="Call effect once per contrast.",
-        )
-    return value

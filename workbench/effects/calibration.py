@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.captions import name_axes
-from ..core.errors import CausalWarning, ParameterError, recording
+from ..core.errors import CausalWarning, ParameterError, QuestionError, recording
 from ..core.results import Result, interval, number
 from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
@@ -214,7 +214,9 @@ def calibration(
         random_state: Seed of folds, nuisances and of estimators given by name.
 
     Raises:
-        QuestionError: A dose, or an estimator without X.
+        QuestionError: A dose (an average effect of two doses in a group has no doubly robust
+            score unless doses are smoothed over; :func:`compare_estimators` judges curves), or an
+            estimator without X.
         DataError: Predictions that are not finite or not one per row.
 
     References:
@@ -240,12 +242,18 @@ def calibration(
     with recording() as notes:
         fold_seed, judge_seed, own_seed = spawn(random_state, 3)
         learns = isinstance(estimator, EffectEstimator | str)
+        made = as_estimator(estimator, own_seed) if learns else None
+        if learns and made.takes_arms() is False:
+            raise QuestionError(
+                f"is for arms, {type(made).__name__} takes a dose",
+                column="calibration",
+                advice="compare_estimators judges estimators of doses.",
+            )
         beside = {} if learns else {"effects": estimator}
         data, beside = gate(Y, T, X, W, sample_weight, groups, by_x=learns, **beside)
         t0, t1 = ends(data, T0, T1)
         judge = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(data)
         if learns:
-            made = as_estimator(estimator, own_seed)
             name = estimator if isinstance(estimator, str) else repr(made)
             stages = sequential(data, n_folds, fold_seed)
             predicted = contrast_of(held_out_effects(made, data, stages, name), t0, t1)

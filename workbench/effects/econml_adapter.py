@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.errors import ParameterError, warn
+from ..core.errors import DataError, ParameterError, warn
 from ..core.seeding import foreign_generators, integer, spawn
 from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
-from ..tables.gate import Table
+from ..tables.gate import Table, as_plain, count
 from .base import EffectEstimator
 from .design import content_rank, independent, modifier_encoder
 from .nuisance import cross_fit, fold_ids
+
+_FEW_ROWS = 20
 
 
 class EconmlAdapter(EffectEstimator):
@@ -37,6 +39,13 @@ class EconmlAdapter(EffectEstimator):
     def _fit(self, data: EffectData, seed: np.random.SeedSequence) -> None:
         fold_seed, model_seed, global_seed, choice_seed = spawn(seed, 4)
         is_dose = data.arms is None
+        if is_dose and len(data) < _FEW_ROWS:
+            warn(
+                "sample-size",
+                f"only {count(len(data), 'row')} with a dose {data.t_name!r}: the interval is not "
+                "to be relied on",
+                [data.t_name],
+            )
         shift, self._unit = float(data.y.mean()), float(data.y.std())
         self._dose = (float(data.t.mean()), float(data.t.std())) if is_dose else (0.0, 1.0)
         y = (data.y - shift) / self._unit
@@ -57,21 +66,39 @@ class EconmlAdapter(EffectEstimator):
         with foreign_generators(global_seed), warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             self.model_ = self._build(folds, model_seed)
-            self.model_.fit(
-                y,
-                t[:, None] if self.dose_as_matrix else t,
-                X=x,
-                W=self.nuisance_columns_,
-                sample_weight=None if data.weight is None else data.weight / data.weight.mean(),
-                cache_values=True,
-                **({} if data.z is None else {"Z": self.instrument_columns_}),
-                **self._fit_options(),
-            )
+            try:
+                self.model_.fit(
+                    y,
+                    t[:, None] if self.dose_as_matrix else t,
+                    X=x,
+                    W=self.nuisance_columns_,
+                    sample_weight=None if data.weight is None else data.weight / data.weight.mean(),
+                    cache_values=True,
+                    **({} if data.z is None else {"Z": self.instrument_columns_}),
+                    **self._fit_options(),
+                )
+            except np.linalg.LinAlgError as error:
+                raise self._unsolved(data, x) from error
             self._finish(data, x, fold)
         del self.nuisance_columns_, self.instrument_columns_
         for text in sorted({str(h.message) for h in heard if _matters(h)}):
             warn("econml", text)
         self._compare_with_saved(data)
+
+    def _unsolved(self, data: EffectData, x: np.ndarray | None) -> DataError:
+        """The refusal where normal equations have no solution, with the column to blame."""
+        if x is None:
+            return DataError(
+                "nothing of it is left to learn from once X, W and Z are known", column=data.t_name
+            )
+        alone = (x**2).max(axis=0) / (x**2).sum(axis=0)
+        names = [self.encoder_.columns_[j] for j in self.columns_]
+        return DataError(
+            "hardly varies but in a single row: effects that differ by it can't be solved for",
+            column=names[int(alone.argmax())],
+            row=as_plain(data.index[int((x[:, alone.argmax()] ** 2).argmax())]),
+            advice="Correct the cell, or leave the row or the column out.",
+        )
 
     def _n_folds(self) -> int:
         if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:

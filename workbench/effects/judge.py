@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -50,16 +51,18 @@ def gate(
     groups: Any,
     *,
     by_x: bool = True,
+    doses: bool = False,
     **beside: Any,
 ) -> tuple[EffectData, dict[str, np.ndarray]]:
-    """The data of a judgement: arms, checked and aligned.
+    """The data of a judgement: arms or doses, checked and aligned.
 
     Args:
         by_x: Modifiers are needed.
+        doses: The treatment is a dose.
         **beside: Further values, one per row, aligned as the others are and given back.
     """
     data = effect_data(
-        Y, T, X=X, W=W, sample_weight=sample_weight, groups=groups, discrete_treatment=True
+        Y, T, X=X, W=W, sample_weight=sample_weight, groups=groups, discrete_treatment=not doses
     )
     if by_x and data.x is None:
         raise QuestionError(
@@ -153,11 +156,14 @@ def _folds(data: EffectData, n_folds: int, seed: Seed) -> np.ndarray:
     """Clusters together, arms spread evenly, whatever the order of the rows."""
     rank = content_rank(data)
     n_folds = _at_least_two(n_folds)
-    return fold_ids(len(data), n_folds, seed, groups=data.groups, strata=data.t, rank=rank)
+    arm = None if data.arms is None else data.t
+    return fold_ids(len(data), n_folds, seed, groups=data.groups, strata=arm, rank=rank)
 
 
 def _stages(data: EffectData, stages: list[Stage]) -> list[Stage]:
     """The stages, if each has rows of every arm to learn from."""
+    if data.arms is None:
+        return stages
     for learn, _ in stages:
         sizes = np.bincount(data.t[learn], minlength=len(data.arms))
         if sizes.min() < 2:
@@ -197,25 +203,40 @@ def as_estimator(estimator: EffectEstimator | str, random_state: Seed) -> Effect
 def held_out_effects(
     estimator: EffectEstimator, data: EffectData, stages: list[Stage], label: str = ""
 ) -> np.ndarray:
-    """Effects of each arm against the first for rows that the fit has not seen, (n, arms - 1).
+    """Effects of each arm against the first for rows that the fit has not seen, (n, arms - 1)."""
+
+    def answer(fitted: EffectEstimator, asked: Table) -> np.ndarray:
+        return fitted.const_marginal_effect(asked)
+
+    return held_out(estimator, data, stages, answer, len(data.arms) - 1, label)
+
+
+def held_out(
+    estimator: EffectEstimator,
+    data: EffectData,
+    stages: list[Stage],
+    answer: Callable[[EffectEstimator, Table], np.ndarray],
+    width: int,
+    label: str = "",
+) -> np.ndarray:
+    """What fits answer about rows that they have not seen, (n, width).
 
     NaN for rows that no stage predicts. What the estimator says of the parts it learns from is
     nobody's answer, so its warnings are dropped.
     """
-
     if not estimator.adjusts_for_w and data.w is not None:
         data = replace(data, x=covariate_table(data), w=None)
-    effects = np.full((len(data), len(data.arms) - 1), np.nan)
+    found = np.full((len(data), width), np.nan)
     for learn, ask in tqdm(stages, desc=f"fitting {label}", delay=2, leave=False):
         with unrecorded():
             fitted = fresh(estimator).fit_data(some_rows(data, learn))
             asked = Table(data.x.frame[ask], data.x.schema, data.x.named)
-            effects[ask] = fitted.const_marginal_effect(asked)
+            found[ask] = answer(fitted, asked)
     said = f"effects of {label or type(estimator).__name__}"
     asked = part_of(stages) >= 0
-    for k in range(effects.shape[1]):
-        refuse_gaps(effects[asked, k], said, data.index[asked])
-    return effects
+    for k in range(width):
+        refuse_gaps(found[asked, k], said, data.index[asked])
+    return found
 
 
 def shares(data: EffectData) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,9 +23,12 @@ from ..core.errors import (
 from ..core.results import Result, number
 from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
+from ..tables.effect_data import EffectData
 from .base import EffectEstimator
+from .dose_scores import DoseJudge
 from .judge import (
     Judge,
+    Stage,
     as_estimator,
     check_alpha,
     crossed,
@@ -44,6 +47,11 @@ SCORES = {
     "r": "R-loss: (Y - m(z) - sum of effect_k (1{T = k} - e_k(z)))²",
     "dr": "DR-loss: sum over arms of (doubly robust score_k - score_0 - effect_k)²",
 }
+FACTUAL = "factual r"  # of doses
+_LOSSES = SCORES | {
+    FACTUAL: "R-loss at the doses received: (Y - m(z) - curve(x, T) + E[curve(x, T) | z])²"
+}
+_NAMES = {"r": "R-score", "dr": "DR-score", FACTUAL: "factual R-score"}
 
 
 def r_losses(rest_y: np.ndarray, rest_t: np.ndarray, effects: np.ndarray) -> np.ndarray:
@@ -62,13 +70,15 @@ class Comparison(Result):
     """The answer of :func:`compare_estimators`.
 
     Attributes:
-        table: Per estimator, best first: ``score`` (1 - loss / loss of the best constant effect),
-            ``se``, ``low``, ``high``; ``behind`` (how far behind the best), ``behind_low``,
-            ``behind_high``; ``seconds``. The intervals of each kind hold jointly over the table.
+        table: Per estimator, best first: ``score`` (1 - loss / loss of the best constant effect,
+            for doses of the best straight line), ``se``, ``low``, ``high``; ``behind`` (how far
+            behind the best), ``behind_low``, ``behind_high``; ``seconds``. The
+            intervals of each kind hold jointly over the table.
         best: Name of the estimator with the highest score.
         tied: Names that can't be told from the best.
-        beats_constant: Whether the best is better than one constant effect for all.
-        score: ``"r"`` or ``"dr"``.
+        beats_constant: Whether the best is better than one constant effect for all (for doses:
+            one slope for all doses and units).
+        score: ``"r"``, ``"dr"``, or for doses ``"factual r"``.
         failed: Name -> why it could not be compared.
         treatment, outcome, n, n_folds, alpha: What was compared, and how.
     """
@@ -90,8 +100,8 @@ class Comparison(Result):
         top = self.table.loc[self.best]
         lead = (
             f"{self.best} predicts the effects of {self.treatment!r} on {self.outcome!r} best: "
-            f"{self.score.upper()}-score {_percent(top['score'])} ({_percent(top['low'])} to "
-            f"{_percent(top['high'])}) over one constant effect, {self.n:,} held-out rows"
+            f"{_NAMES[self.score]} {_percent(top['score'])} ({_percent(top['low'])} to "
+            f"{_percent(top['high'])}) over {self._plain()}, {self.n:,} held-out rows"
         )
         if len(self.table) == 1:
             return f"{lead}."
@@ -99,7 +109,18 @@ class Comparison(Result):
             return f"{lead}; it is better than each of the others."
         return f"{lead}; it can't be told from {', '.join(self.tied)}."
 
+    def _plain(self) -> str:
+        """What scores are measured against."""
+        return "one slope for all" if self.score == FACTUAL else "one constant effect"
+
     def verdict(self) -> str:
+        if self.score == FACTUAL:
+            if self.beats_constant:
+                return (
+                    "Curves bend or differ between units, and the best estimator sees it where "
+                    "doses were received."
+                )
+            return "No estimator is shown to be better than one slope for all doses and units."
         if self.beats_constant:
             return "Effects differ between units, and the best estimator sees it."
         return (
@@ -120,13 +141,13 @@ class Comparison(Result):
 
     def how(self) -> dict[str, Any]:
         return {
-            "judged by": SCORES[self.score],
+            "judged by": _LOSSES[self.score],
             "on": f"{self.n_folds} folds, each predicted by fits to the others",
             "intervals": f"{100 * (1 - self.alpha):g} %, jointly (Bonferroni), for these fits",
         } | {f"not compared: {name}": why for name, why in self.failed.items()}
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Scores with joint intervals; zero is one constant effect for all."""
+        """Scores with joint intervals; zero is one constant effect (or one slope) for all."""
         import matplotlib.pyplot as plt
         from matplotlib.ticker import PercentFormatter
 
@@ -144,12 +165,17 @@ class Comparison(Result):
             )
         ax.axvline(0, color="0.4", linewidth=0.8)
         ax.text(
-            0, 1.01, "constant effect", transform=ax.get_xaxis_transform(), ha="center", fontsize=8
+            0,
+            1.01,
+            self._plain().removeprefix("one "),
+            transform=ax.get_xaxis_transform(),
+            ha="center",
+            fontsize=8,
         )
         name_places(ax, places, self.table.index)
         ax.set_ylim(-0.6, len(places) - 0.4)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-        ax.set_xlabel(f"held-out {self.score.upper()}-score (right is better)")
+        ax.set_xlabel(f"held-out {_NAMES[self.score]} (right is better)")
         return ax
 
 
@@ -181,23 +207,30 @@ def compare_estimators(
     of other training sets; that the best was chosen on the same rows makes its own score look
     slightly too good, for which Bonferroni's correction more than pays.
 
+    Curves of a dose are compared where an estimator takes doses only and none arms only. Their
+    score is factual, the R-loss of the curve at the doses that held-out rows received, less its
+    mean over the doses that people like them receive (:class:`DoseJudge`); zero is one slope for
+    all doses and units. It says nothing of doses that people like each one hardly ever receive:
+    of two estimators that differ only there, neither can be shown to be better.
+
     Args:
         estimators: Instances or names of the catalogue; a mapping gives them labels. They see
             only X (and W where a method has no use for W), and are copied, never changed.
-        Y, T, X, W, sample_weight, groups: As for ``fit``; T has arms; X is needed. Groups govern
-            folds and standard errors.
-        score: ``"r"`` or ``"dr"``.
+        Y, T, X, W, sample_weight, groups: As for ``fit``; X is needed. Groups govern folds and
+            standard errors.
+        score: ``"r"`` or ``"dr"`` (arms only).
         n_folds: Folds.
         alpha: One minus the joint confidence level.
         random_state: Seed of folds, nuisances and of estimators given by name.
 
     Raises:
-        QuestionError: No X, or a dose.
-        ParameterError: No estimators, unknown names or scores.
+        QuestionError: No X, or a dose for estimators of arms.
+        ParameterError: No estimators, unknown names or scores, ``"dr"`` for doses.
 
     References:
         Nie and Wager, "Quasi-oracle estimation of heterogeneous treatment effects", Biometrika
-        108(2), 2021. Schuler, Baiocchi, Tibshirani and Shah, "A comparison of methods for model
+        108(2), 2021. Zhang, Kong and Yang, "Towards R-learner with continuous treatments", 2022
+        (doses). Schuler, Baiocchi, Tibshirani and Shah, "A comparison of methods for model
         selection when estimating individual treatment effects", 2018. Saito and Yasui,
         "Counterfactual cross-validation", ICML 2020. Kennedy, "Towards optimal doubly robust
         estimation of heterogeneous causal effects", EJS 17(2), 2023.
@@ -220,36 +253,36 @@ def compare_estimators(
     with recording() as notes:
         fold_seed, judge_seed, own_seed = spawn(random_state, 3)
         named = _labelled(estimators, own_seed)
-        data, _ = gate(Y, T, X, W, sample_weight, groups)
+        doses = _of_doses(named)
+        if doses and score != "r":
+            raise ParameterError("must be 'r' for doses", column="score", value=score)
+        data, _ = gate(Y, T, X, W, sample_weight, groups, doses=doses)
         stages = crossed(data, n_folds, fold_seed)
-        judge = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(data)
+        judged_by, base = (
+            _by_doses(data, stages, DoseJudge.fit(data, n_folds, judge_seed))
+            if doses
+            else _by_arms(data, stages, Judge(n_folds=n_folds, random_state=judge_seed), score)
+        )
         losses, seconds, failed, refusals = {}, {}, {}, []
-        rest_y, rest_t = judge.residuals(data)
         for name, estimator in named.items():
             started = perf_counter()
             try:
-                effects = held_out_effects(estimator, data, stages, name)
+                losses[name] = judged_by(estimator, name)
             except WorkbenchError as error:
                 failed[name] = str(error)
                 refusals.append(error)
                 warn("not-compared", f"{name} could not be compared: {error}")
                 continue
             seconds[name] = perf_counter() - started
-            losses[name] = (
-                r_losses(rest_y, rest_t, effects)
-                if score == "r"
-                else dr_losses(judge.scores_.score, effects)
-            )
         if not losses:
             raise refusals[0]
-        base = _constant_losses(score, rest_y, rest_t, judge.scores_.score, shares(data))
         table, best, tied, beats = _ranking(losses, base, seconds, data, alpha)
     return Comparison(
         table=table,
         best=best,
         tied=tied,
         beats_constant=beats,
-        score=score,
+        score=FACTUAL if doses else score,
         failed=failed,
         treatment=data.t_name,
         outcome=data.y_name,
@@ -258,6 +291,36 @@ def compare_estimators(
         alpha=alpha,
         warnings=tuple(notes),
     )
+
+
+_Losses = Callable[[EffectEstimator, str], np.ndarray]
+
+
+def _of_doses(named: Mapping[str, EffectEstimator]) -> bool:
+    """Whether one of the estimators takes doses only, and none arms only."""
+    takes = {estimator.takes_arms() for estimator in named.values()}
+    return False in takes and True not in takes
+
+
+def _by_doses(
+    data: EffectData, stages: list[Stage], judge: DoseJudge
+) -> tuple[_Losses, np.ndarray]:
+    """What gives an estimator's loss of each row, and the losses of the best straight line."""
+    return lambda estimator, name: judge.losses(estimator, stages, name), judge.line_losses()
+
+
+def _by_arms(
+    data: EffectData, stages: list[Stage], judge: Judge, score: str
+) -> tuple[_Losses, np.ndarray]:
+    """What gives an estimator's loss of each row, and the losses of the best constant effects."""
+    judge = judge.fit_data(data)
+    (rest_y, rest_t), scores = judge.residuals(data), judge.scores_.score
+
+    def losses(estimator: EffectEstimator, name: str) -> np.ndarray:
+        effects = held_out_effects(estimator, data, stages, name)
+        return r_losses(rest_y, rest_t, effects) if score == "r" else dr_losses(scores, effects)
+
+    return losses, _constant_losses(score, rest_y, rest_t, scores, shares(data))
 
 
 def _labelled(estimators: Any, seed: np.random.SeedSequence) -> dict[str, EffectEstimator]:

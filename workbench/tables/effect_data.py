@@ -24,6 +24,7 @@ from .gate import (
 from .giveaways import warn_of_giveaways
 from .repeats import warn_of_repeats, warn_of_units_seen_again
 from .schema import Feature, Schema
+from .sentinels import warn_of_fill_ins
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,6 +331,7 @@ def _outcome(column: pd.Series, feature: Feature) -> np.ndarray:
     if not feature.is_discrete:
         refuse_scale(column)
         warn_of_lone_values({str(column.name): column})
+        warn_of_fill_ins({str(column.name): column})
     return values
 
 
@@ -375,6 +377,7 @@ def _treatment(
             )
         refuse_scale(column)
         warn_of_lone_values({name: column.astype(float)})
+        warn_of_fill_ins({name: values})
         return values, None
     if feature.is_discrete:
         arms = [a for a in column.cat.categories if (column == a).any()]

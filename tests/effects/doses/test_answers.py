@@ -86,6 +86,8 @@ def test_slopes_are_those_of_the_curve(new):
     learner = fitted(new, df)
     x = df[["age", "sick"]].iloc[:5]
     step = 0.2 if isinstance(learner, DoseSLearner) else 1e-4
+    if isinstance(learner, DRNet | DoseTARNet):  # half a stratum: curves jump between them
+        step = np.ptp(df.dose) / learner.strata / 2
     up, down = (learner.dose_response(x, [2.17 + s])[:, 0] for s in (step, -step))
     slope = learner.marginal_effect(2.17, x)
     np.testing.assert_allclose(slope, (up - down) / (2 * step), rtol=0.02, atol=0.02)

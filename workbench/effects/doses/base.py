@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from ...core.errors import ParameterError, QuestionError, warn
 from ...core.seeding import spawn
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table, count
-from ..asked_doses import doses_of_rows, finite_doses, in_order_of
+from ..asked import doses_of_rows, finite_doses, in_order_of, refuse_nobody
 from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
 from .density import DoseDensity
@@ -143,7 +144,9 @@ class DoseEstimator(EffectEstimator):
     def average_dose_response(self, grid: Any = None, X: Any = None) -> np.ndarray:
         """The mean of :meth:`dose_response` over the rows of X (None: those fitted), (G,)."""
         t, weight = self._grid(grid)[None], self.weight_ if X is None else None
-        return np.average(self._levels(self._inputs(X), t), axis=0, weights=weight)
+        x = self._modifiers(X)
+        refuse_nobody(x)
+        return np.average(self._levels(self._encoded(x), t), axis=0, weights=weight)
 
     def average_dose_response_interval(
         self, grid: Any = None, X: Any = None, *, alpha: float = 0.05
@@ -169,7 +172,10 @@ class DoseEstimator(EffectEstimator):
         """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
         z = self._inputs(X)
         doses = doses_of_rows(self, T, X, len(z))
-        t = np.broadcast_to(doses, (len(z),))[:, None]
+        return self._slopes(z, np.broadcast_to(doses, (len(z),))[:, None])
+
+    def _slopes(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Slopes at a dose for each row, (m, 1), in units of the columns, (m,)."""
         width = self.scales_.dose_width
         if self.monotone is not None:  # of the curve that is shown, not of the one before
             step = self.rearrangement_.step(self.scales_.dose(t)) * width
@@ -200,14 +206,9 @@ class DoseEstimator(EffectEstimator):
                 any gets NaN, with a warning.
         """
         z = self._inputs(X)
-        ends = finite_doses(self.dose_range_ if bounds is None else bounds, "bounds")
-        if ends.shape != (2,) or not ends[0] < ends[1]:
-            raise ParameterError(
-                "must be two finite doses, the lower one first", column="bounds", value=bounds
-            )
-        if not isinstance(min_support, int | float) or not 0 <= min_support < np.inf:
+        low, high = self.dose_range_ if bounds is None else _two_doses(bounds)
+        if not _is_number(min_support) or not min_support >= 0:
             raise ParameterError("must be a number from 0", column="min_support", value=min_support)
-        low, high = map(float, ends)
         grid = np.linspace(low, high, 201)
         self._mark_extrapolation(low, high)
         values = self._levels(z, grid[None]) * (1 if maximise else -1)
@@ -249,7 +250,7 @@ class DoseEstimator(EffectEstimator):
         Returns:
             (m,), or (m, G) for a two-dimensional T.
         """
-        z, doses = self._inputs(X), finite_doses(in_order_of(T, X, self), "T")
+        z, doses = self._inputs(X), finite_doses(in_order_of(T, X, self), self.t_name_)
         if doses.ndim > 2 or (doses.ndim and doses.shape[0] not in (1, len(z))):
             raise QuestionError(
                 f"needs one dose, or one or more per row of X ({len(z)})",
@@ -303,14 +304,14 @@ class DoseEstimator(EffectEstimator):
         if grid is None:
             return self.dose_grid()
         self._require_fitted()
-        doses = np.atleast_1d(finite_doses(grid, "grid"))
-        if doses.ndim > 1 or not len(doses):
+        doses = finite_doses(grid, "grid")
+        if max(doses.shape, default=1) < doses.size:
             raise QuestionError(
-                "must be a list of doses, the same for all rows",
+                f"has shape {doses.shape}: every row is asked for the same doses",
                 column="grid",
-                value=doses.shape,
-                advice="Ask row by row where each has doses of its own.",
+                advice="Pass one list of doses; for doses of each row's own use effect or support.",
             )
+        doses = doses.reshape(-1)
         self._mark_extrapolation(float(doses.min()), float(doses.max()))
         return doses
 
@@ -366,6 +367,21 @@ class DoseEstimator(EffectEstimator):
 
     def _quantile(self, alpha: float) -> float:
         return quantile(alpha, self._freedom())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _two_doses(bounds: Any) -> tuple[float, float]:
+    """Lowest and highest dose, or a refusal."""
+    given = list(bounds) if isinstance(bounds, Iterable) else []
+    good = len(given) == 2 and all(_is_number(b) and np.isfinite(b) for b in given)
+    if not good or not given[0] < given[1]:
+        raise ParameterError(
+            "must be two finite doses, the lower one first", column="bounds", value=bounds
+        )
+    return float(given[0]), float(given[1])
 
 
 def _refined(grid: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from ...core.saving import saveable
 from ...core.seeding import Seed, integer
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table
-from ..asked_doses import doses_of_rows
+from ..asked import doses_of_rows
 from ..base import Estimate
 from ..econml_adapter import EconmlAdapter
 from ..forests import refuse_clusters
@@ -105,10 +105,13 @@ class PolynomialDML(EconmlAdapter):
 
     def marginal_effect(self, T: Any, X: Any = None) -> np.ndarray:
         """d E[Y(t) | X] / d t at T (one dose, or one per row of X), (m,)."""
-        encoded = self._encoded(self._modifiers(X))
-        m = 1 if encoded is None else len(encoded)
-        doses = doses_of_rows(self, T, X, m)
-        at = np.broadcast_to((doses - self._dose[0]) / self._dose[1], (max(m, len(doses)),))
+        x = self._modifiers(X)
+        encoded = self._encoded(x)
+        doses = doses_of_rows(self, T, X, None if x is None else len(x))
+        m = len(doses) if x is None else len(x)
+        if not m:
+            return np.empty(0)
+        at = np.broadcast_to((doses - self._dose[0]) / self._dose[1], (m,))
         slope = self.model_.marginal_effect(at[:, None], encoded)
         return np.ravel(slope) * self._unit / self._dose[1]
 

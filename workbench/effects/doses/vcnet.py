@@ -190,13 +190,21 @@ class _StrataLearner(DoseNetworkLearner):
             random_state=list(seeds),
         )
 
+    def _slopes(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        # Where strata meet the curve jumps: what it does within one is not how it goes on.
+        if self.strata == 1:
+            return super()._slopes(z, t)
+        (low, high), width = self.dose_range_, self.scales_.dose_width / self.strata
+        start = np.clip(t - width / 2, low, high - width)
+        return ((self._levels(z, start + width) - self._levels(z, start)) / width)[:, 0]
+
 
 @saveable
 class DRNet(_StrataLearner):
     """A trunk with one head per stratum of the dose; the dose enters every layer of a head.
 
-    Curves jump where strata meet, and slopes there are one-sided. Kept for comparison: prefer
-    :class:`VCNet` for a smooth curve, :class:`DoseStack` for the best answer.
+    Curves jump where strata meet, so that slopes are taken over the width of one. Kept for
+    comparison: prefer :class:`VCNet` for a smooth curve, :class:`DoseStack` for the best answer.
 
     Args:
         strata: Equal parts of the observed range.
