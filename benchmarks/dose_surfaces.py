@@ -9,7 +9,7 @@ import numpy as np
 from ._doses import Law, draws, ours, records, scored, sigmoid
 from ._runner import Record, main
 
-ABOUT = "Curves of seven made-up dose laws (development): CF error by law."
+ABOUT = "Curves of nine made-up dose laws (development): CF error by law."
 
 
 def wave(rng: np.random.Generator, n: int) -> tuple:
@@ -98,6 +98,57 @@ def dip(rng: np.random.Generator, n: int) -> tuple:
     return x, t, mu
 
 
+def drawn_peak(rng: np.random.Generator, n: int) -> tuple:
+    """A peak or a dip of any shape at a dose that moves with two columns; a new law every draw."""
+    x, order = _drawn_columns(rng, n)
+    a, b, c, d, e = order[[0, 1, 2, 3, -1]]
+    links = [sigmoid, lambda u: 0.5 + 0.4 * np.sin(u), lambda u: 0.5 + 0.35 * np.tanh(u)]
+    seconds = [lambda x: x[:, [b]] * x[:, [c]], lambda x: np.abs(x[:, [b]])]
+    seconds += [lambda x: x[:, [b]], lambda x: np.sin(2 * x[:, [b]])]
+    shapes = [lambda u: np.exp(-(u**2) / 2), lambda u: 1 / (1 + u**2), lambda u: 1 / np.cosh(u)]
+    first, share = rng.uniform(0.4, 1.2, 2)
+    link, second, shape = (one[rng.integers(len(one))] for one in (links, seconds, shapes))
+    width, height = rng.uniform(0.1, 0.25), rng.choice([-1, 1]) * rng.uniform(2, 5)
+    level, by = rng.normal(size=3), rng.normal()
+    logit = rng.uniform(0.3, 1.2) * (x[:, a] + by * x[:, e])
+    t = sigmoid(logit + rng.uniform(0.6, 1) * rng.normal(size=n))
+
+    def mu(x, t):
+        place = link(first * x[:, [a]] + share * second(x))
+        peak = height * (1 + np.tanh(x[:, [d]]) / 2) * shape((t - place) / width)
+        return peak + level[0] * x[:, [e]] + level[1] * np.sin(x[:, [c]]) + level[2] * x[:, [d]] * t
+
+    return x, t, mu
+
+
+def drawn_confounding(rng: np.random.Generator, n: int) -> tuple:
+    """Doses that follow what raises the outcome, curves of any bend; a new law every draw."""
+    x, order = _drawn_columns(rng, n)
+    a, b, c, d = order[:4]
+    bends = [lambda u: u, np.sin, lambda u: np.tanh(u) + 0.3 * u]
+    bend = bends[rng.integers(len(bends))]
+    along = rng.normal(size=2)
+    along /= np.linalg.norm(along)
+    height, turns, sizes = rng.uniform(2, 4), rng.uniform(1, 6), 2 * rng.normal(size=3)
+    logit = rng.uniform(1.2, 2.4) * (along[0] * x[:, a] + along[1] * x[:, b])
+    t = sigmoid(logit + rng.uniform(0.5, 0.9) * rng.normal(size=n))
+
+    def mu(x, t):
+        level = height * bend(along[0] * x[:, [a]] + along[1] * x[:, [b]])
+        own = sizes[1] * np.sin(turns * t) * x[:, [c]] + sizes[2] * t * bend(x[:, [d]])
+        return level + sizes[0] * t**2 + own
+
+    return x, t, mu
+
+
+def _drawn_columns(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """6 to 15 columns, a quarter of them binary, and the others in random order."""
+    p = int(rng.integers(6, 16))
+    x, binary = rng.normal(size=(n, p)), p // 4
+    x[:, p - binary :] = x[:, p - binary :] > rng.uniform(-0.5, 0.5)
+    return x, rng.permutation(p - binary)
+
+
 LAWS: dict[str, Law] = {
     "wave": wave,
     "half dose": half_dose,
@@ -106,6 +157,8 @@ LAWS: dict[str, Law] = {
     "plateau": plateau,
     "growth": growth,
     "dip": dip,
+    "drawn peak": drawn_peak,
+    "drawn confounding": drawn_confounding,
 }
 
 

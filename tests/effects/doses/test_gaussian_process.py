@@ -1,14 +1,18 @@
 """The Gaussian process against scikit-learn, its gradient, slopes, errors, inducing points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from workbench.effects.doses import gaussian_process as gp
+from workbench.effects.doses.dose_gp import fit_forms
 from workbench.effects.doses.kernel import KernelForm
 from workbench.effects.doses.rows import DoseRows
 
+SHIFTED = KernelForm(shift=True)
 FORMS = [
     KernelForm(waves=0, linear=False, main=False),
     KernelForm(linear=False),
@@ -166,3 +170,14 @@ def test_a_weight_of_two_is_the_row_twice():
     at = np.array([[0.2, 0.7]])
     np.testing.assert_allclose(one.levels(data.z, at), two.levels(data.z, at), atol=1e-4)
     np.testing.assert_allclose(one.errors(data.z, at), two.errors(data.z, at), atol=1e-4)
+
+
+def test_shifts_are_learned_from_common_curves_and_never_less_likely():
+    rng, data = np.random.default_rng(3), rows(150, p=4)
+    peak = np.exp(-((data.t - 0.5 - 0.2 * np.tanh(data.z[:, 0])) ** 2) / 0.02)
+    y = 3 * peak + 0.2 * rng.normal(size=150)
+    moving = replace(data, y=(y - y.mean()) / y.std())
+    for given, least in ((moving, 0.02), (data, 0.0)):
+        (_, _, common), (_, p, shifted) = fit_forms(given, [FORMS[2], SHIFTED], 40, False)
+        assert shifted <= common - least
+    assert np.abs(p["shift"]).max() < 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,9 +19,14 @@ FORMS = {
     "product": KernelForm(waves=0, linear=False, main=False),
     "waves": KernelForm(linear=False, main=False),
     "main": KernelForm(linear=False, second=True),
+    "smooth": KernelForm(waves=0, linear=False, second=True),
+    "moved": KernelForm(linear=False, second=True, shift=True),
+    "smooth moved": KernelForm(waves=0, linear=False, second=True, shift=True),
     "full": KernelForm(second=True),
     "shifted": KernelForm(second=True, shift=True),
 }
+
+_SHIFT_STEPS = 0.4  # of the steps of a form without shifts
 
 Learned = tuple[KernelForm, Parameters, float]
 
@@ -41,8 +47,9 @@ class DoseGP(DoseEstimator):
     disagreement of several forms.
 
     Args:
-        kernels: Shapes to choose from: ``"product"``, ``"waves"``, ``"main"``, ``"full"``,
-            ``"shifted"`` (``full`` with shifted curves).
+        kernels: Shapes to choose from: ``"product"``, ``"waves"``, ``"main"``, ``"smooth"``
+            (``main`` without waves), ``"moved"`` and ``"smooth moved"`` (the last two with
+            shifted curves), ``"full"``, ``"shifted"`` (``full`` with shifted curves).
         steps: Steps of the marginal likelihood.
         n_folds: Folds of the diagnosis; the process itself needs none.
         monotone: ``"increasing"`` or ``"decreasing"`` if curves are known to be.
@@ -109,11 +116,22 @@ class DoseGP(DoseEstimator):
 def fit_forms(
     rows: DoseRows, forms: Sequence[KernelForm], steps: int, progress: bool
 ) -> list[Learned]:
-    """The parameters of each form by marginal likelihood; a bar if it takes over two seconds."""
+    """The parameters of each form by marginal likelihood; a bar if it takes over two seconds.
+
+    Shifted curves start from what is learned of common ones: with every shift free from the start
+    the likelihood has poor optima.
+    """
     from tqdm import tqdm
 
-    bar = tqdm(forms, desc="covariances", delay=2, leave=False, disable=not progress)
-    return [(form, *learn(rows, form, steps)) for form in bar]
+    found: dict[KernelForm, tuple[Parameters, float]] = {}
+    for form in tqdm(forms, desc="covariances", delay=2, leave=False, disable=not progress):
+        common = replace(form, shift=False)
+        if common not in found:
+            found[common] = learn(rows, common, steps)
+        if form.shift:
+            few = max(1, round(_SHIFT_STEPS * steps))
+            found[form] = learn(rows, form, few, found[common][0])
+    return [(form, *found[form]) for form in forms]
 
 
 def check_steps(steps: int) -> None:

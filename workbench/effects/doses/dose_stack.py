@@ -19,7 +19,7 @@ from .rows import DoseRows
 from .training import DoseNetworks, train_tasks
 
 # Chosen on made-up laws (benchmarks/dose_surfaces.py), none of them those of the tables.
-_PROCESSES = ("full", "shifted", "main", "waves")
+_PROCESSES = ("main", "moved", "smooth moved", "full")
 
 
 @saveable
@@ -79,8 +79,8 @@ class StackedCurves:
 class DoseStack(DoseEstimator):
     """Dose-response by four Gaussian processes and GIKS: the default for doses.
 
-    mu is the plain mean of five surfaces: the processes ``full``, ``shifted``, ``main`` and
-    ``waves`` of :class:`DoseGP`, and :class:`GIKS` taught by the first two. Where forms are right
+    mu is the plain mean of five surfaces: the processes ``main``, ``moved``, ``smooth moved`` and
+    ``full`` of :class:`DoseGP`, and :class:`GIKS` taught by the first two. Where forms are right
     they agree, where they are not their errors differ and the mean has less of them. On made-up
     laws the mean was better than the form with the largest marginal likelihood; held-out factual
     errors can't choose either, since they don't see doses that people like these hardly ever

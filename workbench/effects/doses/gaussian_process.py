@@ -19,6 +19,7 @@ _FEWEST_TO_LEARN, _EARLY = 200, 0.6  # rows that the first steps see, and their 
 ROWS_EXACT = 2500  # up to which every row is conditioned on
 _INDUCING, _INDUCING_OF_MANY, _MANY = 1000, 500, 20_000
 _RATE = 0.15
+_RATE_FROM_KNOWN, _FALL = 0.10, 0.95  # and the share by which the rate falls
 _JITTER = 1e-6
 _CELLS = 100_000  # of a matrix of covariances held at once
 _BLOCK = 16_384  # the same while parameters are learned: a block stays in the cache
@@ -157,10 +158,19 @@ def _own(t: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return t if len(t) == 1 else t[rows]
 
 
-def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, float]:
+def learn(
+    rows: DoseRows, form: KernelForm, steps: int, known: Parameters | None = None
+) -> tuple[Parameters, float]:
     """Parameters of the covariance by marginal likelihood with sparse priors (Adam).
 
-    The first steps see half of the rows: they find the region, an eighth of the work each.
+    The first steps see half of the rows: they find the region, an eighth of the work each. From
+    parameters that are known already every step sees all rows, and steps get smaller.
+
+    Args:
+        rows: The rows.
+        form: Shape of the covariance.
+        steps: Steps.
+        known: Parameters of a simpler form to start from; the result is never less likely.
 
     Returns:
         The parameters, and minus the log posterior density per row.
@@ -169,6 +179,7 @@ def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, flo
     start = form.start(rows.z.shape[1])
     if rows.groups is not None:
         start["cluster"] = np.array(math.log(0.1))
+    start |= known or {}
     ends = np.cumsum([value.size for value in start.values()])
     theta = np.concatenate([value.ravel() for value in start.values()])
 
@@ -182,7 +193,7 @@ def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, flo
     first, second = np.zeros_like(theta), np.zeros_like(theta)
     best, least = None, math.inf
     half = max(_FEWEST_TO_LEARN, len(rows) // 2)
-    early = round(_EARLY * steps) if half < len(rows) else 0
+    early = round(_EARLY * steps) if half < len(rows) and known is None else 0
     seen = Evidence(some_rows(rows, half) if early else rows, form)
     for step in range(steps + 1):
         if step == early:
@@ -200,7 +211,8 @@ def learn(rows: DoseRows, form: KernelForm, steps: int) -> tuple[Parameters, flo
         along = (first / (1 - 0.9 ** (step + 1))) / (
             np.sqrt(second / (1 - 0.999 ** (step + 1))) + 1e-8
         )
-        theta -= _RATE * along
+        rate = _RATE if known is None else _RATE_FROM_KNOWN * (1 - _FALL * step / steps)
+        theta -= rate * along
         noise = named(theta)["noise"]
         np.maximum(noise, math.log(1e-4), out=noise)
     if best is None:

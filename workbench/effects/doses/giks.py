@@ -25,7 +25,7 @@ _KNOTS = 9
 _FAR, _FEWEST_FAR = 8, 2  # far doses of each row
 _ROWS_FOR_ALL_FAR = 2000
 _LEAST = 5  # rows in a window
-TEACHERS = (FORMS["full"], FORMS["shifted"])
+TEACHERS = (FORMS["main"], FORMS["moved"])
 
 
 @saveable
