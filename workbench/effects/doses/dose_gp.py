@@ -78,7 +78,7 @@ class DoseGP(DoseEstimator):
 
     def __init__(
         self,
-        kernels: Sequence[str] = ("main", "full", "shifted"),
+        kernels: Sequence[str] = ("main", "moved", "smooth moved"),
         steps: int = 60,
         n_folds: int = 5,
         monotone: Monotone = None,
