@@ -135,6 +135,7 @@ def test_labelled_doses_find_their_rows(fitted):
     lambda m, x: m.support(x, "high"),
     lambda m, x: m.marginal_effect("high", x),
     lambda m, x: m.dose_response(x, [[1.0, 2.0], [3.0, 4.0]]),
+    lambda m, x: m.average_dose_response(x, [1.0, 2.0]),
     lambda m, x: m.optimal_dose(x, bounds="ab"),
 ])  # fmt: skip
 def test_doses_that_are_none_are_refused(fitted, wrong):
@@ -155,6 +156,7 @@ def test_only_networks_are_fitted_together():
     ("bounds", lambda m, x: m.optimal_dose(x, bounds=(2.0,))),
     ("min_support", lambda m, x: m.optimal_dose(x, min_support=np.nan)),
     ("min_support", lambda m, x: m.optimal_dose(x, min_support=-0.1)),
+    ("maximise", lambda m, x: m.optimal_dose(x, maximise="no")),
     ("'n'", lambda m, x: m.dose_grid(1)),
 ])  # fmt: skip
 def test_options_that_make_no_sense_are_refused(fitted, name, wrong):

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from ...core.errors import ParameterError, QuestionError, warn
 from ...core.seeding import spawn
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table, count
-from ..asked import doses_of_rows, finite_doses, in_order_of, refuse_nobody
+from ..asked import better_is, doses_of_rows, finite_doses, in_order_of, refuse_nobody
 from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
 from .density import DoseDensity
@@ -205,13 +206,13 @@ class DoseEstimator(EffectEstimator):
             min_support: Only doses of at least this :meth:`support` are considered; a row without
                 any gets NaN, with a warning.
         """
-        z = self._inputs(X)
+        z, sign = self._inputs(X), better_is(maximise)
         low, high = self.dose_range_ if bounds is None else _two_doses(bounds)
         if not _is_number(min_support) or not min_support >= 0:
             raise ParameterError("must be a number from 0", column="min_support", value=min_support)
         grid = np.linspace(low, high, 201)
         self._mark_extrapolation(low, high)
-        values = self._levels(z, grid[None]) * (1 if maximise else -1)
+        values = self._levels(z, grid[None]) * sign
         support = self._support(z, grid[None])
         if min_support > 0:
             values = np.where(support >= min_support, values, -np.inf)
@@ -304,6 +305,12 @@ class DoseEstimator(EffectEstimator):
         if grid is None:
             return self.dose_grid()
         self._require_fitted()
+        if isinstance(grid, pd.DataFrame):
+            raise QuestionError(
+                "is a table",
+                column="grid",
+                advice="Pass doses: dose_response(X, grid), average_dose_response(grid, X).",
+            )
         doses = finite_doses(grid, "grid")
         if max(doses.shape, default=1) < doses.size:
             raise QuestionError(
