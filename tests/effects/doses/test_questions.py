@@ -79,6 +79,21 @@ def test_a_monotone_curve_stays_and_another_is_sorted():
         assert (found @ rule.mass)[0] == pytest.approx((waves @ rule.mass)[0], abs=0.02)
 
 
+def test_the_picture_of_curves_says_whose_they_are_and_where_they_rest_on_others(fitted):
+    learner, df = fitted
+    average = learner.plot(df[["x"]].head(9))
+    assert "of 9 rows" in average.get_ylabel() and "dashed" not in average.get_xlabel()
+    odd = pd.DataFrame({"x": [3.0]})  # people like this one get high doses
+    each = learner.plot(odd)
+    whole, solid = (line.get_ydata() for line in each.lines)
+    rare = learner.support(odd, learner.dose_grid(65)[None])[0] < 0.05
+    assert 0 < rare.sum() < 65 and "dashed" in each.get_xlabel()
+    np.testing.assert_array_equal(np.isnan(solid), rare)
+    np.testing.assert_array_equal(solid[~rare], whole[~rare])
+    with pytest.raises(QuestionError, match="0 rows"):
+        learner.plot(odd.head(0))
+
+
 def test_doses_that_nobody_received_have_no_support():
     rng, n = np.random.default_rng(0), 300
     x = rng.normal(size=(n, 1))

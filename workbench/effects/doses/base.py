@@ -15,14 +15,13 @@ from ...tables.gate import Table, count
 from ..asked import better_is, doses_of_rows, finite_doses, in_order_of, refuse_nobody
 from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
-from .density import DoseDensity
+from .density import LOW_SUPPORT, DoseDensity
 from .rearrangement import Rearrangement
 from .rows import DoseModel, DoseRows, dose_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOW_SUPPORT = 0.05
 _FEW_DOSES, _FEW_ROWS = 5, 100
 _CHUNK = 4000  # rows answered at once
 
@@ -220,7 +219,7 @@ class DoseEstimator(EffectEstimator):
         best = _refined(grid, values, place)
         none = ~np.isfinite(values.max(axis=1, initial=-np.inf))
         best[none] = np.nan
-        rare = support[np.arange(len(z)), place] < _LOW_SUPPORT
+        rare = support[np.arange(len(z)), place] < LOW_SUPPORT
         if none.any():
             warn(
                 "unsupported-dose",
@@ -232,7 +231,7 @@ class DoseEstimator(EffectEstimator):
             warn(
                 "unsupported-dose",
                 f"for {count(int(rare.sum()), 'row')} of {len(z)} the best dose is one that people "
-                f"like them hardly ever receive (support below {_LOW_SUPPORT:g}): it rests on "
+                f"like them hardly ever receive (support below {LOW_SUPPORT:g}): it rests on "
                 "others; see support, and min_support",
                 [self.t_name_],
             )
@@ -265,7 +264,9 @@ class DoseEstimator(EffectEstimator):
     def plot(self, X: Any = None, ax: Axes | None = None, *, alpha: float = 0.05) -> Axes:
         """The average curve with its interval; for up to eight rows of X the curve of each.
 
-        A grey strip shows the doses that were received.
+        A grey strip shows the doses that were received. The curve of a row is dashed where its
+        :meth:`support` is below 0.05: what it says there rests on other people. With more than
+        eight rows the curve is their average.
         """
         from .pictures import draw_curves
 
