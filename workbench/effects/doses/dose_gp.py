@@ -112,7 +112,7 @@ def fit_forms(
     """The parameters of each form by marginal likelihood; a bar if it takes over two seconds."""
     from tqdm import tqdm
 
-    bar = tqdm(forms, desc="covariances", delay=2, leave=False, disable=not progress)
+    bar = tqdm(forms, desc="Gaussian processes", delay=2, leave=False, disable=not progress)
     return [(form, *learn(rows, form, steps)) for form in bar]
 
 
