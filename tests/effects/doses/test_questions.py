@@ -1,5 +1,7 @@
 """Ends of the range, stretches without doses, skewed doses, labels, and questions refused."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,16 @@ def test_long_stretches_with_hardly_any_dose_leave_monotone_curves_alone():
     known = DoseGP(kernels=["full"], steps=30, monotone="increasing").fit(y, dose, X=x)
     gap = known.average_dose_response(at) - np.log1p(at) - x[:, 1].mean()
     assert np.abs(gap).max() < 0.3
+
+
+def test_a_direction_that_the_table_contradicts_is_told():
+    df, flat = table(), np.random.default_rng(5).normal(size=200)
+    with pytest.warns(CausalWarning, match="not-monotone.*rises by"):
+        quick(df, monotone="decreasing")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(df, monotone="increasing")
+        quick(df.assign(y=df.x + 0.3 * flat), monotone="increasing")
 
 
 def test_a_monotone_curve_stays_and_another_is_sorted():

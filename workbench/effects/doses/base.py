@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.errors import ParameterError, QuestionError, warn
+from ...core.results import number
 from ...core.seeding import spawn
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table, count
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _FEW_DOSES, _FEW_ROWS = 5, 100
 _CHUNK = 4000  # rows answered at once
+_SURELY = 4.0  # standard errors: the steepest of many stretches is looked for
+_SMALL = 0.01  # sds of the outcome: what no reader would see
 
 Monotone = Literal["increasing", "decreasing"] | None
 
@@ -34,7 +37,7 @@ class DoseEstimator(EffectEstimator):
     All covariates are effect modifiers X. Beside the methods of every effect estimator there are
     :meth:`dose_response`, :meth:`average_dose_response`, their intervals, :meth:`optimal_dose` and
     :meth:`support`. Doses are in the units of the column; doses outside the observed range give an
-    ``extrapolation`` warning.
+    ``extrapolation`` warning, curves that surely run against ``monotone`` a ``not-monotone`` one.
 
     A method defines ``_fit_doses(rows, seed)``, which returns a
     :class:`~workbench.effects.doses.rows.DoseModel`. The constructor has ``n_folds``, ``monotone``
@@ -77,6 +80,36 @@ class DoseEstimator(EffectEstimator):
         self.rearrangement_ = Rearrangement.of(rows.t, rows.weight)
         self.density_ = DoseDensity.fit(rows, model_seed)
         return rows, model_seed
+
+    def _end(self, data: EffectData) -> None:
+        super()._end(data)
+        if self.monotone is not None:
+            self._tell_direction(-1.0 if self.monotone == "increasing" else 1.0)
+
+    def _tell_direction(self, wrong: float) -> None:
+        """Say so where the average curve, before it is sorted, surely runs the other way."""
+        z = self._inputs(None)
+        weight = np.ones(len(z)) if self.weight_ is None else self.weight_
+        # Between the first and the last decile: the ends of a curve are its least sure part.
+        doses = np.quantile(self.scales_.dose(self.doses_), np.linspace(0.1, 0.9, 17))
+        curves = _in_parts(self.model_.levels, z, doses[None])
+        level = wrong * np.average(curves, axis=0, weights=weight)
+        gap = np.triu(level[None] - level[:, None])
+        start, end = np.unravel_index(gap.argmax(), gap.shape)
+        if gap[start, end] < _SMALL:
+            return
+        error = self.model_.mean_errors(z, weight, doses[[end]][None], float(doses[start]))[0]
+        if gap[start, end] > _SURELY * error:
+            low, high = self.scales_.dose_low + self.scales_.dose_width * doses[[start, end]]
+            warn(
+                "not-monotone",
+                f"from dose {number(low)} to {number(high)} of {self.t_name_!r} the average curve "
+                f"{'rises' if wrong > 0 else 'falls'} by "
+                f"{number(gap[start, end] * self.scales_.y_width)} (standard error "
+                f"{number(error * self.scales_.y_width)}), which monotone={self.monotone!r} rules "
+                "out: curves are sorted on your word, and intervals don't count the contradiction",
+                [self.t_name_],
+            )
 
     def _folds(self) -> int:
         if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:
