@@ -97,6 +97,14 @@ def test_leaks_are_rarely_imagined():
     assert found == 0
 
 
+def test_a_text_that_differs_in_every_row_may_be_an_id(clean):
+    df = clean.assign(who=[f"p{i}" for i in range(len(clean))])
+    (found,) = check_table(df).findings
+    assert (found.column, found.code) == ("who", "many-levels") and "'id'" in found.advice
+    named = Schema.infer(df).correct({"who": {"role": "id"}})
+    assert check_table(df, schema=named).findings == ()
+
+
 def test_a_cluster_settles_repeated_ids(clean):
     df = clean.assign(user_id=np.arange(len(clean)) // 2)
     schema = Schema.infer(df).correct(user_id={"role": "cluster"})

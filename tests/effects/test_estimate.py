@@ -230,6 +230,16 @@ def test_labels_that_repeat_are_no_obstacle(confounded):
     assert estimate(same, ["b"], **asked).value == estimate(df, ["b"], **asked).value
 
 
+def test_rows_that_differ_in_what_is_adjusted_for_are_no_repeats():
+    rng = np.random.default_rng(0)
+    x, drug = rng.normal(size=(600, 1)), rng.integers(0, 2, 600)
+    df = pd.DataFrame({"x": x[:, 0], "drug": drug})
+    df["y"] = (drug + x[:, 0] + 5 * rng.normal(size=600)).round(1)
+    assert df[["drug", "y"]].duplicated().mean() > 0.2 and not df.duplicated().any()
+    found = estimate(df, ["x"], treatment="drug", outcome="y")
+    assert "duplicate-rows" not in {w.code for w in found.warnings}
+
+
 def test_integers_as_column_names(confounded):
     from workbench import Study
     from workbench.effects import overlap

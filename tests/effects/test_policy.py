@@ -178,6 +178,8 @@ def test_what_can_t_be_valued():
         policy_value(df.a.where(df.index == 9, 1.0).where(df.index != 3), df.y, df.t)
     with pytest.raises(ParameterError, match="cost"):
         policy_value(np.ones(60), df.y, df.t, cost=np.nan)
+    with pytest.raises(ParameterError, match="maximise"):
+        policy_value(np.ones(60), df.y, df.t, maximise="no")
     with pytest.raises(ParameterError, match="'cost'.*which arm"):
         policy_value(np.full(60, "a"), df.y, df.t.map({0: "a", 1: "b"}), cost=1)
     with pytest.raises(QuestionError, match="'X'"):

@@ -208,7 +208,10 @@ def _look_at(column: pd.Series, feature: Any) -> Iterator[Finding]:
 
 def _look_at_levels(column: pd.Series, name: str, counts: pd.Series) -> Iterator[Finding]:
     levels = [v for v in column.cat.categories if counts.get(v, 0)]
-    if len(levels) > 50:
+    if len(levels) == counts.sum() > 20:
+        advice = f"If it names units: schema.correct({{{name!r}: {{'role': 'id'}}}})."
+        yield Finding("note", "many-levels", name, "differs in every row", advice)
+    elif len(levels) > 50:
         message = f"has {len(levels)} levels"
         yield Finding("note", "many-levels", name, message, "Group rare ones.")
     texts: dict[str, list[str]] = {}

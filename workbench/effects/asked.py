@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..core.errors import QuestionError
+from ..core.errors import ParameterError, QuestionError
 from ..tables.gate import Table
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ def scalar(value: Any) -> Any:
     return value
 
 
+def better_is(maximise: Any) -> float:
+    """1 if more of the outcome is better, -1 if less is; a text would count as true."""
+    if not isinstance(maximise, bool | np.bool_):
+        raise ParameterError("must be True or False", column="maximise", value=maximise)
+    return 1.0 if maximise else -1.0
+
+
 def finite_doses(asked: Any, name: str) -> np.ndarray:
     """At least one finite dose, in the shape they were asked in.
 
@@ -40,7 +47,8 @@ def finite_doses(asked: Any, name: str) -> np.ndarray:
     try:
         doses = np.asarray(asked, dtype=float)
     except (TypeError, ValueError):
-        raise QuestionError("must hold numbers, one per dose", column=name, value=asked) from None
+        given = "a table" if isinstance(asked, pd.DataFrame) else asked
+        raise QuestionError("must hold numbers, one per dose", column=name, value=given) from None
     if not doses.size:
         raise QuestionError("needs at least one dose, 0 were given", column=name)
     bad = ~np.isfinite(doses)

@@ -85,7 +85,8 @@ class LinearDML(ResidualRegression, EconmlAdapter):
             warn(
                 "constant-slope",
                 f"one slope is estimated for all doses and units{among}: where slopes differ it "
-                "is their average weighted by how much the dose varies, and a curve is not seen",
+                "is their average weighted by how much the dose varies, and a curve is not seen "
+                "(DoseStack gives curves)",
                 [data.t_name],
             )
         rest_y, rest_t, *_ = self.model_.residuals_

@@ -243,7 +243,9 @@ def _estimator(
     random_state: Seed,
 ) -> EffectEstimator:
     if estimator is None:
-        data = question_data(checked, question, structure, [], [], None)
+        # With all columns: without some, rows that differ in those look like repeats.
+        columns = sorted(question.adjustment | set(question.modifiers))
+        data = question_data(checked, question, structure, [], columns, None)
         for_arms, for_doses = DEFAULT_FOR_ARMS, DEFAULT_FOR_DOSES
         if question.modifiers:
             for_arms, for_doses = DEFAULT_FOR_UNITS, DEFAULT_FOR_CURVES

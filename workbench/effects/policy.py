@@ -24,6 +24,7 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, spawn
 from ..tables.effect_data import EffectData, arm
 from ..tables.gate import as_plain, count
+from .asked import better_is
 from .base import EffectEstimator
 from .conditions import some_rows
 from .judge import (
@@ -239,7 +240,7 @@ def policy_value(
         by_x = learns or callable(policy)
         data, beside = gate(Y, T, X, W, sample_weight, groups, by_x=by_x, **beside)
         costs = arm_costs(cost, data)
-        sign = 1.0 if maximise else -1.0
+        sign = better_is(maximise)
         judge = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(data)
         net = judge.scores_.score - sign * costs
         rank, seen = None, np.ones(len(data), dtype=bool)

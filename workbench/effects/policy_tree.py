@@ -17,6 +17,7 @@ from ..tables.effect_data import EffectData
 from ..tables.encode import Encoder
 from ..tables.gate import refuse_missing, table
 from ..tables.schema import Schema
+from .asked import better_is
 from .conditions import some_rows
 from .judge import Judge, check_alpha, gate, sequential, shares
 from .policy import PolicyValue, arm_costs, one_after_the_other, valued
@@ -219,7 +220,7 @@ def policy_tree(
         for name, value in (("max_depth", max_depth), ("min_leaf", min_leaf)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ParameterError("must be an integer from 1", column=name, value=value)
-        costs, sign = arm_costs(cost, data), 1.0 if maximise else -1.0
+        costs, sign = arm_costs(cost, data), better_is(maximise)
         for name in data.x.names:
             refuse_missing(data.x.frame[name])
         judge = Judge(n_folds=n_folds, random_state=judge_seed).fit_data(data)

@@ -1,5 +1,7 @@
 """Ends of the range, stretches without doses, skewed doses, labels, and questions refused."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,16 @@ def test_long_stretches_with_hardly_any_dose_leave_monotone_curves_alone():
     assert np.abs(gap).max() < 0.3
 
 
+def test_a_direction_that_the_table_contradicts_is_told():
+    df, flat = table(), np.random.default_rng(5).normal(size=200)
+    with pytest.warns(CausalWarning, match="not-monotone.*rises by"):
+        quick(df, monotone="decreasing")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(df, monotone="increasing")
+        quick(df.assign(y=df.x + 0.3 * flat), monotone="increasing")
+
+
 def test_a_monotone_curve_stays_and_another_is_sorted():
     rng = np.random.default_rng(0)
     rule = Rearrangement.of(np.r_[0.0, rng.beta(0.4, 3, 300), 1.0], rng.random(302) + 0.1)
@@ -77,6 +89,21 @@ def test_a_monotone_curve_stays_and_another_is_sorted():
         found = rule.sorted(waves, direction)
         assert (sign * np.diff(found) >= 0).all()
         assert (found @ rule.mass)[0] == pytest.approx((waves @ rule.mass)[0], abs=0.02)
+
+
+def test_the_picture_of_curves_says_whose_they_are_and_where_they_rest_on_others(fitted):
+    learner, df = fitted
+    average = learner.plot(df[["x"]].head(9))
+    assert "of 9 rows" in average.get_ylabel() and "dashed" not in average.get_xlabel()
+    odd = pd.DataFrame({"x": [3.0]})  # people like this one get high doses
+    each = learner.plot(odd)
+    whole, solid = (line.get_ydata() for line in each.lines)
+    rare = learner.support(odd, learner.dose_grid(65)[None])[0] < 0.05
+    assert 0 < rare.sum() < 65 and "dashed" in each.get_xlabel()
+    np.testing.assert_array_equal(np.isnan(solid), rare)
+    np.testing.assert_array_equal(solid[~rare], whole[~rare])
+    with pytest.raises(QuestionError, match="0 rows"):
+        learner.plot(odd.head(0))
 
 
 def test_doses_that_nobody_received_have_no_support():
@@ -135,6 +162,7 @@ def test_labelled_doses_find_their_rows(fitted):
     lambda m, x: m.support(x, "high"),
     lambda m, x: m.marginal_effect("high", x),
     lambda m, x: m.dose_response(x, [[1.0, 2.0], [3.0, 4.0]]),
+    lambda m, x: m.average_dose_response(x, [1.0, 2.0]),
     lambda m, x: m.optimal_dose(x, bounds="ab"),
 ])  # fmt: skip
 def test_doses_that_are_none_are_refused(fitted, wrong):
@@ -155,6 +183,7 @@ def test_only_networks_are_fitted_together():
     ("bounds", lambda m, x: m.optimal_dose(x, bounds=(2.0,))),
     ("min_support", lambda m, x: m.optimal_dose(x, min_support=np.nan)),
     ("min_support", lambda m, x: m.optimal_dose(x, min_support=-0.1)),
+    ("maximise", lambda m, x: m.optimal_dose(x, maximise="no")),
     ("'n'", lambda m, x: m.dose_grid(1)),
 ])  # fmt: skip
 def test_options_that_make_no_sense_are_refused(fitted, name, wrong):

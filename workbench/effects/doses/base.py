@@ -6,24 +6,27 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from ...core.errors import ParameterError, QuestionError, warn
+from ...core.results import number
 from ...core.seeding import spawn
 from ...tables.effect_data import EffectData
 from ...tables.gate import Table, count
-from ..asked import doses_of_rows, finite_doses, in_order_of, refuse_nobody
+from ..asked import better_is, doses_of_rows, finite_doses, in_order_of, refuse_nobody
 from ..base import EffectEstimator, Estimate, quantile
 from ..sandwich import covariance
-from .density import DoseDensity
+from .density import LOW_SUPPORT, DoseDensity
 from .rearrangement import Rearrangement
 from .rows import DoseModel, DoseRows, dose_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOW_SUPPORT = 0.05
 _FEW_DOSES, _FEW_ROWS = 5, 100
 _CHUNK = 4000  # rows answered at once
+_SURELY = 4.0  # standard errors: the steepest of many stretches is looked for
+_SMALL = 0.01  # sds of the outcome: what no reader would see
 
 Monotone = Literal["increasing", "decreasing"] | None
 
@@ -34,7 +37,7 @@ class DoseEstimator(EffectEstimator):
     All covariates are effect modifiers X. Beside the methods of every effect estimator there are
     :meth:`dose_response`, :meth:`average_dose_response`, their intervals, :meth:`optimal_dose` and
     :meth:`support`. Doses are in the units of the column; doses outside the observed range give an
-    ``extrapolation`` warning.
+    ``extrapolation`` warning, curves that surely run against ``monotone`` a ``not-monotone`` one.
 
     A method defines ``_fit_doses(rows, seed)``, which returns a
     :class:`~workbench.effects.doses.rows.DoseModel`. The constructor has ``n_folds``, ``monotone``
@@ -77,6 +80,36 @@ class DoseEstimator(EffectEstimator):
         self.rearrangement_ = Rearrangement.of(rows.t, rows.weight)
         self.density_ = DoseDensity.fit(rows, model_seed)
         return rows, model_seed
+
+    def _end(self, data: EffectData) -> None:
+        super()._end(data)
+        if self.monotone is not None:
+            self._tell_direction(-1.0 if self.monotone == "increasing" else 1.0)
+
+    def _tell_direction(self, wrong: float) -> None:
+        """Say so where the average curve, before it is sorted, surely runs the other way."""
+        z = self._inputs(None)
+        weight = np.ones(len(z)) if self.weight_ is None else self.weight_
+        # Between the first and the last decile: the ends of a curve are its least sure part.
+        doses = np.quantile(self.scales_.dose(self.doses_), np.linspace(0.1, 0.9, 17))
+        curves = _in_parts(self.model_.levels, z, doses[None])
+        level = wrong * np.average(curves, axis=0, weights=weight)
+        gap = np.triu(level[None] - level[:, None])
+        start, end = np.unravel_index(gap.argmax(), gap.shape)
+        if gap[start, end] < _SMALL:
+            return
+        error = self.model_.mean_errors(z, weight, doses[[end]][None], float(doses[start]))[0]
+        if gap[start, end] > _SURELY * error:
+            low, high = self.scales_.dose_low + self.scales_.dose_width * doses[[start, end]]
+            warn(
+                "not-monotone",
+                f"from dose {number(low)} to {number(high)} of {self.t_name_!r} the average curve "
+                f"{'rises' if wrong > 0 else 'falls'} by "
+                f"{number(gap[start, end] * self.scales_.y_width)} (standard error "
+                f"{number(error * self.scales_.y_width)}), which monotone={self.monotone!r} rules "
+                "out: curves are sorted on your word, and intervals don't count the contradiction",
+                [self.t_name_],
+            )
 
     def _folds(self) -> int:
         if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:
@@ -156,9 +189,11 @@ class DoseEstimator(EffectEstimator):
         With X=None the rows are taken for a sample, whose variation (by cluster) is counted.
         """
         self._check_interval(alpha)
-        t = self._grid(grid)
-        center = self.average_dose_response(t, X)
-        reach = self._mean_errors(X, t[None], None) * self._quantile(alpha)
+        t, x = self._grid(grid)[None], self._modifiers(X)
+        refuse_nobody(x)
+        levels = self._levels(self._encoded(x), t)
+        center = np.average(levels, axis=0, weights=self.weight_ if X is None else None)
+        reach = self._mean_errors(X, t, None, levels=levels) * self._quantile(alpha)
         return self._within_range(center - reach), self._within_range(center + reach)
 
     def dose_grid(self, n: int = 64) -> np.ndarray:
@@ -205,21 +240,22 @@ class DoseEstimator(EffectEstimator):
             min_support: Only doses of at least this :meth:`support` are considered; a row without
                 any gets NaN, with a warning.
         """
-        z = self._inputs(X)
+        z, sign = self._inputs(X), better_is(maximise)
         low, high = self.dose_range_ if bounds is None else _two_doses(bounds)
         if not _is_number(min_support) or not min_support >= 0:
             raise ParameterError("must be a number from 0", column="min_support", value=min_support)
         grid = np.linspace(low, high, 201)
         self._mark_extrapolation(low, high)
-        values = self._levels(z, grid[None]) * (1 if maximise else -1)
+        values = self._levels(z, grid[None]) * sign
         support = self._support(z, grid[None])
         if min_support > 0:
             values = np.where(support >= min_support, values, -np.inf)
         place = values.argmax(axis=1)
         best = _refined(grid, values, place)
+        self._mark_bound(place, values, low, high)
         none = ~np.isfinite(values.max(axis=1, initial=-np.inf))
         best[none] = np.nan
-        rare = support[np.arange(len(z)), place] < _LOW_SUPPORT
+        rare = support[np.arange(len(z)), place] < LOW_SUPPORT
         if none.any():
             warn(
                 "unsupported-dose",
@@ -231,11 +267,23 @@ class DoseEstimator(EffectEstimator):
             warn(
                 "unsupported-dose",
                 f"for {count(int(rare.sum()), 'row')} of {len(z)} the best dose is one that people "
-                f"like them hardly ever receive (support below {_LOW_SUPPORT:g}): it rests on "
+                f"like them hardly ever receive (support below {LOW_SUPPORT:g}): it rests on "
                 "others; see support, and min_support",
                 [self.t_name_],
             )
         return best
+
+    def _mark_bound(self, place: np.ndarray, values: np.ndarray, low: float, high: float) -> None:
+        known = np.isfinite(values.max(axis=1, initial=-np.inf))
+        for bound, at, where in ((low, 0, "lower"), (high, values.shape[1] - 1, "upper")):
+            rows = int((known & (place == at)).sum())
+            if rows:
+                warn(
+                    "dose-at-bound",
+                    f"for {count(rows, 'row')} of {len(place)} the best dose is {bound:g}, the "
+                    f"{where} bound: beyond it may be a better one",
+                    [self.t_name_],
+                )
 
     def support(self, X: Any, T: Any) -> np.ndarray:
         """How usual doses are for people like each row: density of T given X, times the range.
@@ -264,7 +312,9 @@ class DoseEstimator(EffectEstimator):
     def plot(self, X: Any = None, ax: Axes | None = None, *, alpha: float = 0.05) -> Axes:
         """The average curve with its interval; for up to eight rows of X the curve of each.
 
-        A grey strip shows the doses that were received.
+        A grey strip shows the doses that were received. The curve of a row is dashed where its
+        :meth:`support` is below 0.05: what it says there rests on other people. With more than
+        eight rows the curve is their average.
         """
         from .pictures import draw_curves
 
@@ -304,6 +354,12 @@ class DoseEstimator(EffectEstimator):
         if grid is None:
             return self.dose_grid()
         self._require_fitted()
+        if isinstance(grid, pd.DataFrame):
+            raise QuestionError(
+                "is a table",
+                column="grid",
+                advice="Pass doses: dose_response(X, grid), average_dose_response(grid, X).",
+            )
         doses = finite_doses(grid, "grid")
         if max(doses.shape, default=1) < doses.size:
             raise QuestionError(
@@ -343,7 +399,12 @@ class DoseEstimator(EffectEstimator):
         return _in_parts(answer, z, self.scales_.dose(t)) * self.scales_.y_width
 
     def _mean_errors(
-        self, X: Any, t: np.ndarray, base: float | None, weight: np.ndarray | None = None
+        self,
+        X: Any,
+        t: np.ndarray,
+        base: float | None,
+        weight: np.ndarray | None = None,
+        levels: np.ndarray | None = None,
     ) -> np.ndarray:
         """Standard errors of mean levels, or of mean contrasts with a base dose, (G,)."""
         z = self._encoded(X) if X is None or isinstance(X, Table) else self._inputs(X)
@@ -353,7 +414,7 @@ class DoseEstimator(EffectEstimator):
         model = self.model_.mean_errors(z, weight, self.scales_.dose(t), start)
         variance = (model * self.scales_.y_width) ** 2
         if X is None:
-            levels = self._levels(z, t)
+            levels = self._levels(z, t) if levels is None else levels
             if base is not None:
                 levels = levels - self._levels(z, np.array([[base]]))
             share = weight / weight.sum()

@@ -11,6 +11,7 @@ from ...core.saving import saveable
 from ..nuisance import fit_best
 from .rows import DoseRows
 
+LOW_SUPPORT = 0.05  # below it a dose is one that people alike hardly ever receive
 _FINE = 401
 _SCORE = 2.5  # the normal score of the lowest and of the highest dose, at most
 _GAP, _NEAR = 0.15, 0.05  # a stretch that nobody received, and how far its ends reach into it

@@ -124,7 +124,7 @@ def fit_forms(
     from tqdm import tqdm
 
     found: dict[KernelForm, tuple[Parameters, float]] = {}
-    for form in tqdm(forms, desc="covariances", delay=2, leave=False, disable=not progress):
+    for form in tqdm(forms, desc="Gaussian processes", delay=2, leave=False, disable=not progress):
         common = replace(form, shift=False)
         if common not in found:
             found[common] = learn(rows, common, steps)

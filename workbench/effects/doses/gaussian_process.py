@@ -110,7 +110,7 @@ class GaussianProcess:
     ) -> np.ndarray:
         """Posterior sd of the weighted mean over rows of levels, or of contrasts, (G,)."""
         form, p = self.form, self.parameters
-        few = np.linspace(0, len(z) - 1, min(len(z), _ROWS_OF_MEANS)).astype(int)
+        few = rows_for_means(len(z))
         x, w = z[few], weight[few] / weight[few].sum()
         to_points, to_self = form.of_covariates(p, x, self.z), form.of_covariates(p, x, x)
         r = form.position(p, self.z, self.t)
@@ -151,6 +151,11 @@ class GaussianProcess:
     def _covariance(self, parts: Covariates, rows: np.ndarray, t: np.ndarray) -> np.ndarray:
         s, p = self._position(parts, rows, t), self.parameters
         return self.form.at_doses(p, parts, s, self.form.position(p, self.z, self.t))
+
+
+def rows_for_means(m: int) -> np.ndarray:
+    """Positions of the rows, at most 600, that stand for all m in the errors of an average."""
+    return np.linspace(0, m - 1, min(m, _ROWS_OF_MEANS)).astype(int)
 
 
 def _own(t: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -267,10 +272,13 @@ class Evidence:
         return float(0.5 * rows.y @ alpha + half_log + penalty), found
 
 
-def condition(rows: DoseRows, form: KernelForm, p: Parameters, loss: float) -> GaussianProcess:
-    """The posterior given all rows: exact for few, on inducing points for many."""
-    few = _INDUCING if len(rows) <= _MANY else _INDUCING_OF_MANY
-    inducing = None if len(rows) <= ROWS_EXACT else some_rows(rows, few)
+def condition(
+    rows: DoseRows, form: KernelForm, p: Parameters, loss: float, points: int | None = None
+) -> GaussianProcess:
+    """The posterior given all rows: exact for few, on inducing points (``points``) for many."""
+    exact = ROWS_EXACT if points is None else 2 * points
+    points = points or (_INDUCING if len(rows) <= _MANY else _INDUCING_OF_MANY)
+    inducing = None if len(rows) <= exact else some_rows(rows, points)
     kept = rows if inducing is None else inducing
     z, t = np.ascontiguousarray(kept.z), np.ascontiguousarray(kept.t)
     k = form.covariance(p, z, t, z, t)

@@ -15,7 +15,7 @@ from ...core.seeding import Seed, generator, spawn
 from ...nets.batches import Batch
 from .base import Monotone
 from .dose_gp import FORMS, Learned, check_steps, fit_forms
-from .gaussian_process import ROWS_EXACT, GaussianProcess, condition, some_rows
+from .gaussian_process import GaussianProcess, condition
 from .networks import CurveNet, DoseNet
 from .rows import DoseRows
 from .smoothing import far_doses, window_posterior
@@ -24,6 +24,7 @@ from .training import DoseNetworkLearner, Objective, Task, factual_loss
 _KNOTS = 9
 _FAR, _FEWEST_FAR = 8, 2  # far doses of each row
 _ROWS_FOR_ALL_FAR = 2000
+_POINTS = 500  # inducing ones of a teacher of over twice as many rows
 _LEAST = 5  # rows in a window
 TEACHERS = (FORMS["main"], FORMS["moved"])
 
@@ -159,8 +160,8 @@ class GIKS(DoseNetworkLearner):
         mean = np.empty((rows.n_folds, n, few), dtype=np.float32)
         weight = np.empty_like(mean)
         for f in range(rows.n_folds):
-            part = some_rows(rows.some(np.flatnonzero(rows.fold != f)), ROWS_EXACT)
-            teachers = [condition(part, *one) for one in learned]
+            part = rows.some(np.flatnonzero(rows.fold != f))
+            teachers = [condition(part, *one, points=_POINTS) for one in learned]
             mean[f], weight[f] = taught(teachers, rows.z, dose)
         return {
             "far": np.broadcast_to(dose.astype(np.float32), mean.shape),

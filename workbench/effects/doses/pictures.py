@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.captions import caption, name_axes
+from ...tables.gate import count
+from ..asked import refuse_nobody
+from .density import LOW_SUPPORT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,19 +24,24 @@ def draw_curves(estimator: DoseEstimator, X: Any, ax: Axes | None, alpha: float)
     """The average curve with its interval, or the curves of few rows, over the doses received."""
     import matplotlib.pyplot as plt
 
+    asked = estimator._modifiers(X)
+    refuse_nobody(asked)
     if ax is None:
         _, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
-    grid = estimator.dose_grid(65)
-    rows = None if X is None else estimator._modifiers(X).frame
-    if rows is None or len(rows) > _MOST_CURVES:
-        curves = [("average", *_average(estimator, X, grid, alpha))]
-    else:
+    rows = asked.frame
+    of_each = X is not None and len(rows) <= _MOST_CURVES
+    grid = estimator.dose_grid(65 if of_each else 33)
+    if of_each:
         level = estimator.dose_response(X, grid)
         low, high = estimator.dose_response_interval(X, grid, alpha=alpha)
-        curves = list(zip(map(str, rows.index), level, low, high, strict=True))
-    for color, (name, level, low, high) in zip(_COLORS, curves, strict=False):
+        usual = estimator.support(X, grid[None]) >= LOW_SUPPORT
+        curves = list(zip(map(str, rows.index), level, low, high, usual, strict=True))
+    else:
+        curves = [("average", *_average(estimator, X, grid, alpha), np.ones(len(grid), bool))]
+    for color, (name, level, low, high, usual) in zip(_COLORS, curves, strict=False):
         ax.fill_between(grid, low, high, color=color, alpha=0.15, linewidth=0)
-        ax.plot(grid, level, color=color, label=caption(name, 20, 1))
+        ax.plot(grid, level, "--", color=color)  # what no solid line covers rests on others
+        ax.plot(grid, np.where(usual, level, np.nan), color=color, label=caption(name, 20, 1))
     # Where doses were received: a strip along the bottom.
     counts, edges = np.histogram(estimator.doses_, bins=40, range=estimator.dose_range_)
     strip = ax.inset_axes((0, 0, 1, 0.12), sharex=ax)
@@ -44,10 +52,13 @@ def draw_curves(estimator: DoseEstimator, X: Any, ax: Axes | None, alpha: float)
     ax.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:
         ax.legend(fontsize=8, frameon=False)
+    rare = any(not usual.all() for *_, usual in curves)
+    dashed = "; dashed: hardly ever by people like them" if rare else ""
+    whom = "" if of_each else f" of {count(len(rows), 'row')}"
     name_axes(
         ax,
-        f"{estimator.t_name_} (grey: doses received)",
-        f"expected {estimator.y_name_}, {1 - alpha:.0%} intervals",
+        f"{estimator.t_name_} (grey: doses received{dashed})",
+        f"expected {estimator.y_name_}{whom}, {1 - alpha:.0%} intervals",
     )
     return ax
 
