@@ -16,6 +16,7 @@ from workbench import (
 )
 from workbench.core.errors import DataError, GraphError, IdentificationError, QuestionError
 from workbench.datasets import load
+from workbench.effects import DoseGP
 
 pytestmark = pytest.mark.filterwarnings("ignore::workbench.CausalWarning")
 
@@ -272,6 +273,18 @@ def test_the_report_is_whole_and_needs_no_network(study, tmp_path):
     with pytest.raises(FileExistsError):
         study.report(path)
     assert [a.kind for a in study.answers] == ["effect", "recourse", "diagnose"]
+
+
+def test_the_report_shows_the_curve_of_a_dose(tmp_path):
+    rng = np.random.default_rng(0)
+    age = rng.normal(size=120)
+    dose = age + rng.normal(size=120)
+    df = pd.DataFrame({"age": age, "dose": dose, "pain": age - dose**2 + rng.normal(size=120)})
+    graph = CausalGraph(list(df), [("age", "dose"), ("age", "pain"), ("dose", "pain")])
+    study = Study(df, graph)
+    study.effect("dose", "pain", estimator=DoseGP(["main"], steps=5), refute=False)
+    html = study.report(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "dose → pain: the curve" in html
 
 
 def test_a_study_without_questions_reports_its_table(chain, tmp_path):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from .core.results import number
+from .effects.doses.base import DoseEstimator
 from .effects.over_graphs import EffectsOverGraphs
 from .report.memo import Card, Memo, Section
 from .study_file import to_text
@@ -171,7 +172,12 @@ def _effect(answer: Answer, study: Study) -> list[Card]:
     card = Card.of(heading, result, draw=result.plot, size=size)
     if isinstance(result, EffectsOverGraphs):
         return [replace(card, heading=f"{heading}, under {result.graphs} graphs", rows=8)]
-    return [replace(card, table=card.table if rows > 1 else None), *_conditions(heading, result)]
+    cards = [replace(card, table=card.table if rows > 1 else None)]
+    if isinstance(result.estimator, DoseEstimator):
+        curve = result.estimator
+        lead = "The average outcome at every dose; the contrast above is two points of this curve."
+        cards.append(Card(f"{heading}: the curve", lead, draw=lambda ax: curve.plot(ax=ax)))
+    return [*cards, *_conditions(heading, result)]
 
 
 def _conditions(heading: str, result: EffectEstimate) -> list[Card]:

@@ -111,6 +111,12 @@ class DoseEstimator(EffectEstimator):
                 [self.t_name_],
             )
 
+    def for_refuting(self) -> EffectEstimator:
+        """One process of few steps, which sees curves too and takes about a second."""
+        from .dose_gp import DoseGP
+
+        return DoseGP(["main"], steps=15, progress=False, random_state=self.random_state)
+
     def _folds(self) -> int:
         if not isinstance(self.n_folds, int) or isinstance(self.n_folds, bool) or self.n_folds < 2:
             raise ParameterError("must be an integer from 2", column="n_folds", value=self.n_folds)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core.saving import saveable
 from ...core.seeding import Seed, spawn
+from ..base import EffectEstimator
 from ..base_learners import base_learner
 from ..folded import jackknife
 from .base import DoseEstimator, Monotone
@@ -106,6 +107,10 @@ class DoseSLearner(DoseEstimator):
         self.n_folds = n_folds
         self.monotone = monotone
         self.random_state = random_state
+
+    def for_refuting(self) -> EffectEstimator:
+        """Itself: it is fast."""
+        return self
 
     def _fit_doses(self, rows: DoseRows, seed: np.random.SeedSequence) -> FoldedCurves:
         learner = base_learner(self.learner)

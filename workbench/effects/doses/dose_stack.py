@@ -10,9 +10,8 @@ import numpy as np
 from ...core.results import number
 from ...core.saving import saveable
 from ...core.seeding import Seed
-from ..base import EffectEstimator
 from .base import DoseEstimator, Monotone
-from .dose_gp import FORMS, DoseGP, check_steps, fit_forms
+from .dose_gp import FORMS, check_steps, fit_forms
 from .gaussian_process import GaussianProcess, condition, rows_for_means
 from .giks import GIKS, TEACHERS
 from .rows import DoseRows
@@ -151,10 +150,6 @@ class DoseStack(DoseEstimator):
         parts = [*(condition(rows, *one) for one in learned), train_tasks(giks, [task])[0]]
         names = (*_PROCESSES, "GIKS")
         return StackedCurves(names, parts, (1 / len(parts),) * len(parts))
-
-    def for_refuting(self) -> EffectEstimator:
-        """One process of few steps, which sees curves in a tenth of the time."""
-        return DoseGP(["main"], steps=15, progress=False, random_state=self.random_state)
 
     def explain(self) -> str:
         """What the answer is made of, and how far each part is from the whole, in words."""
