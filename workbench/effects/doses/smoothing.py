@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ...core.errors import ParameterError
 
+_DROWNED = 1e14  # noise of rows outside the window, in units of the largest variance
+
 
 class Smoothed(NamedTuple):
     """Mean and variance of what a person would have had at a dose, (..., m)."""
@@ -35,8 +37,9 @@ def window_posterior(
     For a query (q, s) the rows with \\|t_j - s\\| < width enter a Bayesian linear regression of
     y - mean(y) on their embeddings z: A = Z'Z / noise + I / prior, mean(y) + q' A^-1 Z'(y -
     mean(y)) / noise, variance q' A^-1 q: a Gaussian process with the linear kernel prior * z z'.
-    With rows sorted by dose the sums over windows are differences of running sums; the posteriors
-    are one batched factorisation.
+    The posteriors are one batched factorisation: of d x d systems, whose sums over windows are
+    differences of running sums of rows sorted by dose, or, where windows hold fewer than d
+    rows, of systems of their size.
 
     A window with fewer than ``least`` rows is widened to hold that many.
 
@@ -91,6 +94,23 @@ def window_posterior(
         reach = torch.where(last - first < least, near * (1 + 1e-6) + 1e-12, width)
         first = torch.searchsorted(t, dose - reach, right=True)
         last = torch.searchsorted(t, dose + reach)
+    widest = int((last - first).max())
+    if widest < d:
+        return _by_rows(embedding, y, query, first, last, widest, prior_variance, noise_variance)
+    return _by_columns(embedding, y, query, first, last, prior_variance, noise_variance)
+
+
+def _by_columns(
+    embedding: Tensor,
+    y: Tensor,
+    query: Tensor,
+    first: Tensor,
+    last: Tensor,
+    prior_variance: float,
+    noise_variance: float,
+) -> Smoothed:
+    """From d x d systems, whose entries are differences of running sums over rows."""
+    d = embedding.shape[-1]
     count = (last - first).to(embedding.dtype)
     outer = (embedding[..., :, None] * embedding[..., None, :]).flatten(-2)
     columns = torch.cat([y[..., None], embedding, embedding * y[..., None], outer], -1)
@@ -104,6 +124,40 @@ def window_posterior(
     solved = torch.cholesky_solve(torch.stack([right / noise_variance, query], -1), factor)
     found = (query[..., None, :] @ solved)[..., 0, :]
     return Smoothed(center + found[..., 0], found[..., 1])
+
+
+def _by_rows(
+    embedding: Tensor,
+    y: Tensor,
+    query: Tensor,
+    first: Tensor,
+    last: Tensor,
+    widest: int,
+    prior_variance: float,
+    noise_variance: float,
+) -> Smoothed:
+    """From systems as large as the widest window, whose entries are products of rows."""
+    n = y.shape[-1]
+    # Blocks along the diagonal of all products; what a block has beyond its window is drowned.
+    start = torch.minimum(first, torch.full_like(first, n - widest))
+    place = start[..., None] + torch.arange(widest, device=y.device)
+    own = ((place >= first[..., None]) & (place < last[..., None])).to(y.dtype)
+    seen = torch.take_along_dim(y[..., None, :], place, -1) * own
+    center = seen.sum(-1) / own.sum(-1)
+    products = (prior_variance * embedding @ embedding.mT).contiguous()
+    blocks = products.view(-1, n, n).as_strided(
+        (products.numel() // n**2, n - widest + 1, widest, widest), (n * n, n + 1, n, 1)
+    )
+    member = torch.arange(len(blocks), device=y.device)[:, None]
+    gram = blocks[member, start.reshape(len(blocks), -1)].view(*place.shape, widest)
+    drowned = (1 - own) * (_DROWNED * float(products.diagonal(dim1=-2, dim2=-1).amax() + 1))
+    gram.diagonal(dim1=-2, dim2=-1).add_(noise_variance + drowned)
+    cross = torch.take_along_dim(prior_variance * query @ embedding.mT, place, -1) * own
+    factor = torch.linalg.cholesky(gram)
+    right = torch.stack([(seen - center[..., None]) * own, cross], -1)
+    rest, reach = torch.linalg.solve_triangular(factor, right, upper=False).unbind(-1)
+    prior = prior_variance * (query**2).sum(-1)
+    return Smoothed(center + (rest * reach).sum(-1), prior - (reach**2).sum(-1))
 
 
 def _between(columns: Tensor, first: Tensor, last: Tensor) -> Tensor:
