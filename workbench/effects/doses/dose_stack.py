@@ -17,7 +17,8 @@ from .giks import GIKS, TEACHERS
 from .rows import DoseRows
 from .training import DoseNetworks, train_tasks
 
-# Chosen on made-up laws (benchmarks/dose_surfaces.py), none of them those of the tables.
+# Chosen on made-up laws (benchmarks/dose_surfaces.py), none of them those of the tables. The first
+# ones are the TEACHERS of GIKS, learned once for both.
 _PROCESSES = ("main", "moved", "smooth moved", "full")
 
 
