@@ -280,7 +280,7 @@ def test_the_stack_says_what_it_is_made_of():
     df = people(80)
     stack = LEARNERS["DoseStack"]().fit(df.bp, df.dose, X=df[["age", "sick"]])
     text = stack.explain()
-    assert "20% moved" in text and "GIKS" in text and "'bp'" in text
+    assert "15% moved" in text and "20% free network" in text and "GIKS" in text and "'bp'" in text
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stack.dose_response_interval(df[["age", "sick"]], [2.0, 3.0])

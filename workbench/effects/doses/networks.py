@@ -7,6 +7,7 @@ outcome at the dose received and at any other dose can't be two different functi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,7 @@ from ...nets.layers import BatchedLinear, BatchedMLP
 from ...nets.members import BatchedModule, Seeds, member_seeds, split_seeds
 from ...nets.splines import SplineBasis
 
+_WAVES = 4  # of the residual network
 _TILT_KNOTS = tuple(k / 10 for k in range(1, 10))
 _LEAST_DENSITY = 0.1  # added to densities that divide: the correction stays finite
 
@@ -268,6 +270,66 @@ class StrataNet(DoseNet):
         found = self.last(torch.cat([hidden, dose], -1) if self.every_layer else hidden)
         found = (found * inside).sum(-1)
         return found if features.ndim == 4 else found[..., 0]
+
+
+@saveable
+class WaveNet(DoseNet):
+    """A residual network on gated covariates and sines and cosines of the dose.
+
+    Args:
+        members: M.
+        n_in: Covariates.
+        width: Units of each layer.
+        blocks: Residual blocks of two layers.
+        random_state: A seed, or a list of M seed sequences.
+        dtype: ``torch.float32`` or ``torch.float64``.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        n_in: int,
+        width: int = 64,
+        blocks: int = 2,
+        random_state: Seed | Seeds = 0,
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        self.n_in, self.width, self.blocks = n_in, width, blocks
+        seeds = split_seeds(member_seeds(random_state, members), blocks + 3)
+        self.gate = nn.Parameter(torch.ones(members, n_in, dtype=dtype))
+        self.enter = BatchedLinear(members, n_in, width, random_state=seeds[0], dtype=dtype)
+        self.dose = BatchedLinear(
+            members, 1 + 2 * _WAVES, width, bias=False, random_state=seeds[1], dtype=dtype
+        )
+        self.block = nn.ModuleList(
+            BatchedMLP(
+                members, [width, width, width], activation="silu", random_state=own, dtype=dtype
+            )
+            for own in seeds[2:-1]
+        )
+        self.leave = BatchedLinear(members, width, 1, random_state=seeds[-1], dtype=dtype)
+
+    def represent(self, x: Tensor) -> Tensor:
+        return self.enter(x * self.gate[:, None])
+
+    def features(self, t: Tensor) -> Tensor:
+        turns = t[..., None] * torch.arange(1, _WAVES + 1, device=t.device) * math.pi
+        return torch.cat([t[..., None], torch.sin(turns), torch.cos(turns)], -1)
+
+    def outcome(self, phi: Tensor, features: Tensor) -> Tensor:
+        wide = phi[..., None, :] if features.ndim == 4 else phi
+        hidden = wide + self.dose(features)
+        for block in self.block:
+            hidden = hidden + block(F.silu(hidden))
+        return self.leave(F.silu(hidden))[..., 0]
+
+
+def _mix(coefficients: Tensor, features: Tensor) -> Tensor:
+    """sum_k c_k B_k at one dose of each row, or at J of them."""
+    if features.ndim == 4:
+        return torch.einsum("mnk,mnjk->mnj", coefficients, features)
+    return (coefficients * features).sum(-1)
 
 
 def _mix(coefficients: Tensor, features: Tensor) -> Tensor:
