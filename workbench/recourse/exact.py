@@ -9,17 +9,22 @@ from tqdm import tqdm
 
 from ..core.errors import ParameterError, QuestionError
 from ..core.saving import saveable
+from .exact_cells import TreeCondition
 from .exact_plan import Condition, Plan, linear_condition
+from .exact_relu import relu_condition
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
 from .problem import RecourseProblem
-from .search import trim, with_spare
+from .search import feasible, trim, with_spare
 from .structure import Unknown
 from .tree_search import Answer, TreeSearch
+from .wachter import Wachter
 from .world import LinearWorld
 
 # The solver is exact to 1e-7: where that decides, a little more score is asked for.
 _FURTHER = (1e-9, 1e-7, 1e-6)
 _MARGINS = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+_TIES = 100  # scores at the threshold itself that are refused before giving up
+_Action = tuple[np.ndarray, np.ndarray]  # mask and values of one person
 
 
 @saveable
@@ -79,6 +84,7 @@ class ExactRecourse(RecourseMethod):
             people = problem.probes() if problem.data is None else problem.data
             self._effects = LinearWorld.of(problem, people)
         self._search: TreeSearch | None = None
+        self._start: RecourseMethod | None = None
         self._condition = self._read(problem)
 
     def _read(self, problem: RecourseProblem) -> Condition | None:
@@ -86,7 +92,12 @@ class ExactRecourse(RecourseMethod):
         view, structure = problem.view, problem.view.structure
         if structure == "linear":
             return linear_condition(view.linear())
-        if structure == "trees" and problem.world is None and not len(problem.couplings):
+        if structure == "relu":
+            self._start = Wachter().fit(problem)
+            return relu_condition(view.relu())
+        if structure == "trees":
+            if problem.world is not None or len(problem.couplings):
+                return TreeCondition(problem, view.trees())
             self._search = TreeSearch(problem, view.trees())
             return None
         raise Unknown(
@@ -114,12 +125,13 @@ class ExactRecourse(RecourseMethod):
         mask, values = np.zeros((n, width), dtype=bool), x.copy()
         status = Status.where(np.ones(n), "")
         bound = np.full(n, np.nan)
+        starts = self._starts(x)
         for i in tqdm(range(n), desc="recourse", delay=2, disable=not progress, leave=False):
             if self._search is not None:
                 answer = self._search.solve(x[i], self.time_limit)
                 mask[i] = answer.values is not None and answer.values != x[i]
             else:
-                mask[i], answer = self._by_program(x[i])
+                mask[i], answer = self._by_program(x[i], starts[i])
             values[i] = x[i] if answer.values is None else answer.values
             bound[i], status.words[i], status.reasons[i] = answer.bound, answer.word, answer.reason
         if self._search is not None:  # every change ends at the edge of a cell
@@ -129,18 +141,52 @@ class ExactRecourse(RecourseMethod):
         values[found] = trim(self.problem_, x[found], mask[found], values[found], halvings=40)
         return Actions(*with_spare(self.problem_, x, mask, values), status, bound)
 
-    def _by_program(self, x: np.ndarray) -> tuple[np.ndarray, Answer]:
-        """Solve for one person; ask for a little more score until the true model agrees."""
-        problem, bound = self.problem_, None
+    def _starts(self, x: np.ndarray) -> list[_Action | None]:
+        """A good action of each person, where a search helps the solver."""
+        if self._start is None:
+            return [None] * len(x)
+        actions = self._start._recommend(x, False)
+        found = np.flatnonzero(actions.status.words == FOUND)
+        starts: list[_Action | None] = [None] * len(x)
+        for k in reversed(range(actions.mask.shape[1])):
+            mask, values = actions.mask[found, k], actions.values[found, k]
+            values = np.where(mask, values, x[found])
+            for at in np.flatnonzero(feasible(self.problem_, x[found], mask, values)):
+                starts[found[at]] = mask[at], values[at]
+        return starts
+
+    def _by_program(self, x: np.ndarray, start: _Action | None) -> tuple[np.ndarray, Answer]:
+        """The solver's answer for one person, or the start where that is cheaper."""
+        problem, cutoff, dearest = self.problem_, np.inf, np.inf
+        if start is not None:
+            dearest = float(problem.cost(x[None], start[0][None], start[1][None])[0])
+            cutoff = dearest * (1 + 1e-6) + 1e-6
         end = time.perf_counter() + self.time_limit
+        mask, answer = self._solved(x, cutoff, end)
+        if answer.word == INFEASIBLE and start is not None:  # the limit was too tight to compute
+            mask, answer = self._solved(x, np.inf, end)
+        if start is None or answer.word == INFEASIBLE:
+            return mask, answer
+        values = x if answer.values is None else answer.values
+        if answer.values is None or problem.cost(x[None], mask[None], values[None])[0] > dearest:
+            return start[0], Answer(start[1], answer.bound, FOUND)
+        return mask, answer
+
+    def _solved(self, x: np.ndarray, cutoff: float, end: float) -> tuple[np.ndarray, Answer]:
+        """Solve for one person; ask for a little more score until the true model agrees."""
+        problem, bound, step, refused = self.problem_, -np.inf, 0, []
         nothing = np.zeros(len(x), dtype=bool)
-        for margin in _MARGINS:
-            plan = Plan(problem, self._condition, self._weights, x, margin)
+        while step < len(_MARGINS) and len(refused) < _TIES:
+            plan = Plan(
+                problem, self._condition, self._weights, x, _MARGINS[step], cutoff, tuple(refused)
+            )
             solution = plan.program.solve(max(end - time.perf_counter(), 0.01))
+            if solution.status == "infeasible" and step:
+                break  # more score than needed can't be had, as much as needed can
             if solution.status == "infeasible":
                 return nothing, Answer(None, np.nan, *self._why_not(x))
-            # The first programme is the question itself; later ones ask for more.
-            bound = max(solution.bound, 0.0) if bound is None else bound
+            if step == 0:  # the question itself; later programs ask for more
+                bound = max(bound, solution.bound, 0.0)
             if solution.values is None:
                 why = f"the solver stopped ({solution.status}, {self.time_limit:g} s)"
                 return nothing, Answer(None, bound, NOT_FOUND, why)
@@ -151,6 +197,13 @@ class ExactRecourse(RecourseMethod):
             accepted = self._accepted(x, mask, values)
             if accepted is not None:
                 return mask, Answer(accepted, bound, FOUND)
+            tie = None
+            if isinstance(self._condition, TreeCondition):
+                tie = self._condition.tie(plan, solution.values)
+            if tie is None:
+                step += 1
+            else:
+                refused.append(tie)
         why = "the model disagrees with its own form as rows of a program"
         return nothing, Answer(None, bound, NOT_FOUND, why)
 

@@ -25,8 +25,13 @@ class Plan:
     Attributes:
         place: Design column -> terms that give its change, in scaled units for numbers; every
             piece speaks about these changes only, so that other models are other pieces.
+        margin: More score than needed, in units of the condition's largest weight.
+        cutoff: What some action is known to cost; dearer ones are left out.
+        refused: Leaves of trees, one of each, that the model is known not to accept together.
         acts: Feature -> the 0/1 variable that says whether it is acted on, where that matters.
         shifts: Feature with causes -> how far an action takes it from where they put it.
+        leaves: Leaf -> its variable, where the model is trees.
+        certain: Leaves of the trees of which no other leaf is in reach.
     """
 
     problem: RecourseProblem
@@ -34,10 +39,14 @@ class Plan:
     effects: np.ndarray | None
     x: np.ndarray
     margin: float
+    cutoff: float = np.inf
+    refused: tuple = ()
     program: Program = field(default_factory=Program)
     place: dict[int, Terms] = field(default_factory=dict)
     acts: dict[int, int] = field(default_factory=dict)
     shifts: dict[int, int] = field(default_factory=dict)
+    leaves: dict[int, int] = field(default_factory=dict)
+    certain: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         problem = self.problem
@@ -57,6 +66,9 @@ class Plan:
         if problem.max_changes is not None:
             self.program.row(dict.fromkeys(self.acts.values(), 1.0), high=problem.max_changes)
         self._couplings()
+        if np.isfinite(self.cutoff):
+            charged = {v: c for v, c in enumerate(self.program.costs) if c}
+            self.program.row(charged, high=self.cutoff)
         if self.condition is not None:
             self.condition(self)
 
@@ -80,6 +92,9 @@ class Plan:
         problem, program = self.problem, self.program
         scale, slot = problem.cost.scale[j], problem.space.slots[j].start
         rise, fall = (self.high[j] - self.x[j]) / scale, (self.x[j] - self.low[j]) / scale
+        if problem.cost.norm != "l0":  # no further than the whole cost allows
+            most = self.cutoff / problem.cost.weights[j]
+            rise, fall = min(rise, most), min(fall, most)
         up, down = program.variable(high=rise), program.variable(high=fall)
         self._charge(dict.fromkeys((up, down), problem.cost.weights[j]))
         self.place[slot] = {up: 1.0, down: -1.0}
@@ -87,8 +102,8 @@ class Plan:
             self._whole(j, {up: -scale, down: scale})
         if self.counts or j in self.acts:
             act = self._act(j)
-            program.row({up: 1.0, act: -self._finite(j, rise)}, high=0.0)
-            program.row({down: 1.0, act: -self._finite(j, fall)}, high=0.0)
+            program.row({up: 1.0, act: -self.finite(j, rise)}, high=0.0)
+            program.row({down: 1.0, act: -self.finite(j, fall)}, high=0.0)
 
     def _whole(self, j: int, less_change: Terms) -> None:
         """A count that is changed becomes a whole number; left alone it stays what it is."""
@@ -101,7 +116,7 @@ class Plan:
         act = self._act(j)
         value = program.variable(min(low, 0.0), max(high, 0.0), whole=True)
         program.row({value: 1.0, **less_change, act: -today}, 0.0, 0.0)
-        program.row({value: 1.0, act: -self._finite(j, high)}, high=0.0)
+        program.row({value: 1.0, act: -self.finite(j, high)}, high=0.0)
 
     def _level(self, j: int) -> None:
         """A level: one 0/1 variable each, charged by how far it is from today's."""
@@ -143,7 +158,7 @@ class Plan:
         rise, fall = (self.high[j] - self.x[j]) / scale, (self.x[j] - self.low[j]) / scale
         charged, shift = program.variable(), program.variable(-np.inf)
         change = program.variable(*self._legal_change(j))
-        most = self._finite(j, max(rise, fall, 0.0)) + self._spans[j]
+        most = self.finite(j, max(rise, fall, 0.0)) + self._spans[j]
         self._charge({charged: problem.cost.weights[j]})
         for sign in (1.0, -1.0):
             program.row({charged: 1.0, change: -sign, act: -most}, low=-most)
@@ -166,7 +181,7 @@ class Plan:
         scale, movable = self.problem.cost.scale, self.problem.movable
         own = np.where(movable, np.maximum(self.high - self.x, self.x - self.low) / scale, 0.0)
         for j in range(len(own)):
-            self._finite(j, own[j])
+            self.finite(j, own[j])
         strength = np.abs(self.effects) * scale[None, :] / scale[:, None]
         total = own.copy()
         for _ in range(len(own)):  # along ever longer paths; a DAG ends
@@ -218,10 +233,10 @@ class Plan:
                 terms[variable] = terms.get(variable, 0.0) + c * weights[column]
         return terms
 
-    def _finite(self, j: int, value: float) -> float:
+    def finite(self, j: int, value: float) -> float:
         if not np.isfinite(value):
             raise ParameterError(
-                "has no bounds, and counting changes or following causes needs them",
+                "has no bounds, which counting changes, causes and models that are not linear need",
                 column=self.problem.space.names[j],
                 advice="Give bounds in the schema, or pass data=.",
             )

@@ -70,7 +70,7 @@ class Inside:
         for j, slot in enumerate(space.slots):
             for level in range(slot.stop - slot.start):
                 row = base.copy()
-                row[j] = level if space.discrete[j] else base[j] + max(self.view.spread[j], 1.0)
+                row[j] = level if space.discrete[j] else base[j] + self._step(j, base[j])
                 steps_taken.append(1.0 if space.discrete[j] else row[j] - base[j])
                 probes.append(row)
         try:
@@ -79,6 +79,16 @@ class Inside:
             return None
         matrix = ((asked[1:] - asked[0]) / np.array(steps_taken)[:, None]).T
         return Inputs(matrix, asked[0] - matrix @ space.design(base[None, :])[0])
+
+    def _step(self, j: int, base: float) -> float:
+        """How far one number is moved to see what becomes of it, within its bounds."""
+        step, bounds = max(self.view.spread[j], 1.0), self.space.features[j].bounds
+        low, high = bounds or (None, None)
+        if high is None or base + step <= high:
+            return step
+        if low is None or base - step >= low:
+            return -step
+        return high - base if high - base >= base - low else low - base
 
     def _preprocess(self, frame: pd.DataFrame) -> np.ndarray:
         out = frame[self.view.columns]
