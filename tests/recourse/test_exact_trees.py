@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from workbench import Feature, Schema
+from workbench import CausalGraph, Feature, Schema, StructuralCausalModel
 from workbench.recourse import ExactRecourse, RecourseProblem
 
 LEVELS = ("a", "b", "c")
@@ -162,8 +162,7 @@ def compiled():
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_nothing_permitted_is_cheaper(kind):
-    found, _ = check(range(2), [kind], people=2)
-    assert found
+    assert sum(check(range(2), [kind], people=2))
 
 
 def test_couplings_are_kept_at_the_least_cost():
@@ -183,3 +182,102 @@ def test_couplings_are_kept_at_the_least_cost_in_40_problems():
 def test_nothing_permitted_is_cheaper_in_100_problems():
     found, refused = check(range(100, 200), list(MODELS))
     assert found > 150 and refused > 10
+
+
+def forest(seed=0, **more):
+    """A forest of numbers, enough to be no toy."""
+    rng = np.random.default_rng(seed)
+    df = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd"))
+    says_yes = df.sum(axis=1) + rng.normal(size=300) > 0.5
+    model = RandomForestClassifier(10, max_depth=4, random_state=seed).fit(df, says_yes)
+    return df, model, RecourseProblem(model, data=df, **more)
+
+
+def test_every_odd_person_has_an_outcome():
+    df, model, problem = forest()
+    no = df[model.predict(df) == 0].iloc[:1]
+    yes = df[model.predict(df) == 1].iloc[:1]
+    people = pd.concat([no, yes, no.assign(b=np.nan), no.assign(a=9.0)])
+    plan = ExactRecourse().fit(problem).recommend(people, progress=False)
+    assert plan.status.tolist()[:3] == ["found", "already accepted", "incomplete"]
+    assert plan.status.iloc[3] in ("found", "already accepted")  # outside the data
+    assert ExactRecourse().fit(problem).recommend(df.iloc[:0], progress=False).status.empty
+
+
+def test_infeasible_is_said_where_it_is_proven():
+    df, model, _ = forest()
+    no = df[model.predict(df) == 0].iloc[:2]
+
+    def ask(**more):
+        problem = RecourseProblem(model, data=df, **more)
+        return ExactRecourse().fit(problem).recommend(no, progress=False)
+
+    never = RandomForestClassifier(5, max_depth=2, random_state=0).fit(df, np.arange(300) < 1)
+    problem = RecourseProblem(never, data=df)
+    plan = ExactRecourse().fit(problem).recommend(no, progress=False)
+    assert set(plan.status) == {"infeasible"}
+    assert (plan.outcomes["reason"] == "no permitted action reaches the target").all()
+    # Nobody may leave where this person is: the ranges exclude everything else.
+    there = {n: {"bounds": (float(no[n].min()), float(no[n].max()))} for n in "abcd"}
+    narrow = Schema([Feature(n, **there[n]) for n in "abcd"])
+    problem = RecourseProblem(model, schema=narrow, scale=dict.fromkeys("abcd", 1.0))
+    plan = ExactRecourse().fit(problem).recommend(no, progress=False)
+    assert set(plan.status) == {"infeasible"}
+    plan = ask(budget=1e-6)
+    assert set(plan.status) == {"infeasible"}
+    assert plan.outcomes["reason"].str.contains("the budget is 1e-06").all()
+
+
+def test_when_time_is_up_the_best_action_comes_with_its_bound():
+    df, model, problem = forest()
+    no = df[model.predict(df) == 0].iloc[:3]
+    best = ExactRecourse().fit(problem).recommend(no, progress=False).outcomes
+    hasty = ExactRecourse(time_limit=1e-9).fit(problem).recommend(no, progress=False).outcomes
+    found = hasty["status"] == "found"
+    assert (hasty["cost"][found] >= best["cost"][found] - 1e-9).all()
+    assert (hasty["bound"] <= best["cost"] + 1e-9).all() and (hasty["bound"] >= 0).all()
+
+
+def test_a_tree_split_at_a_number_is_passed_by_a_hair():
+    df = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [0.0, 1.0, 0.0, 1.0]})
+    tree = DecisionTreeClassifier().fit(df, [0, 0, 1, 1])
+    problem = RecourseProblem(tree, data=df, scale={"a": 1, "b": 1})
+    plan = ExactRecourse().fit(problem).recommend(df.iloc[:2], progress=False)
+    assert tree.predict(plan.recommended).all()
+    assert np.allclose(plan.outcomes["cost"], [1.5, 0.5], atol=1e-6)
+    assert np.allclose(plan.outcomes["gap"], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("more", [{}, {"constraints": ["a + b <= 100"]}])
+def test_both_solvers_agree_on_a_forest(more):
+    df, model, problem = forest(1, **more)
+    no = df[model.predict(df) == 0].iloc[:1]
+    plan = ExactRecourse().fit(problem).recommend(no, progress=False)
+    search = ExactRecourse().fit(forest(1)[2]).recommend(no, progress=False)
+    assert np.allclose(plan.outcomes["cost"], search.outcomes["cost"], atol=3e-6)
+    assert np.allclose(plan.outcomes["bound"], search.outcomes["cost"], atol=3e-6)
+
+
+def test_causes_carry_a_change_into_trees():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=200)
+    df = pd.DataFrame({"a": a, "b": 2 * a + rng.normal(size=200)})
+    tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(df, df.sum(axis=1) > 1)
+    scm = StructuralCausalModel(CausalGraph(["a", "b"], [("a", "b")])).fit(df)
+    problem = RecourseProblem(tree, data=df, graph_or_scm=scm)
+    no = df[tree.predict(df) == 0].iloc[:3]
+    exact = ExactRecourse().fit(problem).recommend(no, progress=False)
+    x = problem.space.codes(no)
+    grid = np.linspace(df.min().to_numpy(), df.max().to_numpy(), 80)
+    for i, (status, cost) in enumerate(zip(exact.status, exact.outcomes["cost"], strict=True)):
+        best = np.inf
+        for acted in ([True, False], [False, True], [True, True]):
+            pairs = np.array(list(itertools.product(grid[:, 0], grid[:, 1])))
+            start, mask = np.repeat(x[[i]], len(pairs), axis=0), np.tile(acted, (len(pairs), 1))
+            values = np.where(mask, pairs, start)
+            state = problem.apply(start, mask, values)
+            good = problem.permitted(start, mask, values, state)
+            good &= problem.accepts(problem.view.score(problem.space.frame(state)))
+            best = min(best, problem.cost(start, mask, values)[good].min(initial=np.inf))
+        assert status == "found" and cost <= best + 1e-6
+        assert exact.outcomes["bound"].iloc[i] == pytest.approx(cost, abs=1e-5)

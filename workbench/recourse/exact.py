@@ -13,6 +13,7 @@ from .exact_cells import TreeCondition
 from .exact_plan import Condition, Plan, linear_condition
 from .exact_relu import relu_condition
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
+from .nearest_target import NearestTarget
 from .problem import RecourseProblem
 from .search import feasible, trim, with_spare
 from .structure import Unknown
@@ -35,19 +36,27 @@ class ExactRecourse(RecourseMethod):
     counts as whole numbers, directions and ranges as bounds, and couplings as rows. With a linear
     causal model the state solves dz = W dz + shift, where only acted features have a shift.
 
-    Linear and logistic models, also in pipelines, and outcomes of linear causal models: a
-    mixed-integer program, solved by HiGHS. Trees, forests and boosted trees (scikit-learn,
-    LightGBM): branch and bound over the cells between thresholds, cut off by a dual bound in which
-    every tree pays its share of the costs. Costs ``"l1"``, ``"l0"`` and ``"linf"``.
+    Linear and logistic models, also in pipelines, outcomes of linear causal models, and small ReLU
+    networks (scikit-learn, torch) are mixed-integer programs, solved by HiGHS; a unit of a network
+    takes a 0/1 variable where its sign is open, within bounds sharpened by linear programs. Trees,
+    forests and boosted trees (scikit-learn, LightGBM) are searched by branch and bound over the
+    cells between thresholds, cut off by a dual bound in which every tree pays its share of the
+    costs; with couplings or a linear causal model they are such programs too. A good action from a
+    quick search limits the cost from above, which saves time and changes no result. A bound holds
+    up to 1e-6, to which solvers compute. Costs ``"l1"``, ``"l0"`` and ``"linf"``.
 
     For other models use :class:`Wachter` (gradients), :class:`GrowingSpheres` (anything that gives
-    a score) or :class:`NearestTarget`.
+    a score) or :class:`NearestTarget`; for thousands of people and large forests too.
 
     Args:
         time_limit: Seconds per person. When they are used up, the best action found so far is
-            recommended with its bound, or the status says that none was found. Ten are enough for
-            most people and forests of 50 trees of depth 5; the first search compiles its loops,
-            once per machine.
+            recommended with its bound, or the status says that none was found. Compiling the
+            search over trees takes some seconds more, once per machine.
+
+    Raises:
+        QuestionError: A cost that is not linear, a causal model that is not, or a model of
+            unknown structure.
+        ParameterError: ``time_limit`` is not positive; a range that a program needs is infinite.
 
     References:
         Ustun, Spangher and Liu, "Actionable recourse in linear classification", FAT* 2019;
@@ -97,6 +106,8 @@ class ExactRecourse(RecourseMethod):
             return relu_condition(view.relu())
         if structure == "trees":
             if problem.world is not None or len(problem.couplings):
+                if problem.data is not None:
+                    self._start = NearestTarget().fit(problem)
                 return TreeCondition(problem, view.trees())
             self._search = TreeSearch(problem, view.trees())
             return None
@@ -165,11 +176,12 @@ class ExactRecourse(RecourseMethod):
         mask, answer = self._solved(x, cutoff, end)
         if answer.word == INFEASIBLE and start is not None:  # the limit was too tight to compute
             mask, answer = self._solved(x, np.inf, end)
-        if start is None or answer.word == INFEASIBLE:
+        if start is None:
             return mask, answer
         values = x if answer.values is None else answer.values
         if answer.values is None or problem.cost(x[None], mask[None], values[None])[0] > dearest:
-            return start[0], Answer(start[1], answer.bound, FOUND)
+            proven = answer.bound if answer.word != INFEASIBLE else 0.0  # of what is possible
+            return start[0], Answer(start[1], proven, FOUND)
         return mask, answer
 
     def _solved(self, x: np.ndarray, cutoff: float, end: float) -> tuple[np.ndarray, Answer]:
@@ -177,9 +189,10 @@ class ExactRecourse(RecourseMethod):
         problem, bound, step, refused = self.problem_, -np.inf, 0, []
         nothing = np.zeros(len(x), dtype=bool)
         while step < len(_MARGINS) and len(refused) < _TIES:
-            plan = Plan(
-                problem, self._condition, self._weights, x, _MARGINS[step], cutoff, tuple(refused)
-            )
+            # Half of the time may go into preparing the program.
+            half = 0.5 * (end + time.perf_counter())
+            more = {"cutoff": cutoff, "refused": tuple(refused), "until": half}
+            plan = Plan(problem, self._condition, self._weights, x, _MARGINS[step], **more)
             solution = plan.program.solve(max(end - time.perf_counter(), 0.01))
             if solution.status == "infeasible" and step:
                 break  # more score than needed can't be had, as much as needed can

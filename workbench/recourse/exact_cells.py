@@ -70,8 +70,10 @@ class TreeCondition:
                 if column in plan.place and space.discrete[j]:
                     levels[column] = True
                 elif column in plan.place:
-                    ends = plan.program.interval(plan.place[column])
-                    low[j], high[j] = plan.x[j] + scale[j] * np.array(ends)
+                    ends = np.array(plan.program.interval(plan.place[column]))
+                    if plan.effects is not None and not np.isfinite(ends).all():
+                        ends = np.clip(ends, -plan.spans[j], plan.spans[j])
+                    low[j], high[j] = plan.x[j] + scale[j] * ends
         return low, high, levels
 
     def _within(self, low: np.ndarray, high: np.ndarray, levels: np.ndarray) -> np.ndarray:

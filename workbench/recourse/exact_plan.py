@@ -28,6 +28,7 @@ class Plan:
         margin: More score than needed, in units of the condition's largest weight.
         cutoff: What some action is known to cost; dearer ones are left out.
         refused: Leaves of trees, one of each, that the model is known not to accept together.
+        until: Clock (``perf_counter``) when preparations should end.
         acts: Feature -> the 0/1 variable that says whether it is acted on, where that matters.
         shifts: Feature with causes -> how far an action takes it from where they put it.
         leaves: Leaf -> its variable, where the model is trees.
@@ -41,6 +42,7 @@ class Plan:
     margin: float
     cutoff: float = np.inf
     refused: tuple = ()
+    until: float = np.inf
     program: Program = field(default_factory=Program)
     place: dict[int, Terms] = field(default_factory=dict)
     acts: dict[int, int] = field(default_factory=dict)
@@ -158,11 +160,11 @@ class Plan:
         rise, fall = (self.high[j] - self.x[j]) / scale, (self.x[j] - self.low[j]) / scale
         charged, shift = program.variable(), program.variable(-np.inf)
         change = program.variable(*self._legal_change(j))
-        most = self.finite(j, max(rise, fall, 0.0)) + self._spans[j]
+        most = self.finite(j, max(rise, fall, 0.0)) + self.spans[j]
         self._charge({charged: problem.cost.weights[j]})
         for sign in (1.0, -1.0):
             program.row({charged: 1.0, change: -sign, act: -most}, low=-most)
-            program.row({shift: sign, act: -(most + self._spans[j])}, high=0.0)
+            program.row({shift: sign, act: -(most + self.spans[j])}, high=0.0)
         # When acted on, the new value is within reach; otherwise it goes where its causes say.
         program.row({change: 1.0, act: most}, high=rise + most)
         program.row({change: 1.0, act: -most}, low=-fall - most)
@@ -176,7 +178,7 @@ class Plan:
         self.shifts[j] = shift
 
     @cached_property
-    def _spans(self) -> np.ndarray:
+    def spans(self) -> np.ndarray:
         """Largest possible change of every feature, in its scale, from ranges and effects."""
         scale, movable = self.problem.cost.scale, self.problem.movable
         own = np.where(movable, np.maximum(self.high - self.x, self.x - self.low) / scale, 0.0)

@@ -51,7 +51,7 @@ def _layer(plan: Plan, rows: list[Terms], constants: np.ndarray) -> list[tuple[T
     program = plan.program
     low, high = np.array([program.interval(terms) for terms in rows]).T + constants
     doubtful = np.flatnonzero((low < 0) & (high > 0))
-    tight = program.extremes([rows[i] for i in doubtful])
+    tight = program.extremes([rows[i] for i in doubtful], plan.until)
     tight = tight + constants[doubtful] + _PAD * np.array([[-1.0], [1.0]])
     low[doubtful] = np.fmax(low[doubtful], tight[0])
     high[doubtful] = np.fmin(high[doubtful], tight[1])

@@ -131,11 +131,14 @@ class Inside:
         if any(tree is None for tree in trees):
             return None
         ensemble = Trees(tuple(trees), 0.0, link)
-        # The constant of a boosted ensemble is kept in different places by every library.
-        truth = self.view.score(self.space.frame(self._trial[:1]))[0]
+        # The constant of a boosted ensemble is kept in different places by every library; a
+        # probability near one half tells it best.
+        truth = self.view.score(self.space.frame(self._trial))
+        k = int(np.argmin(np.abs(truth - 0.5))) if link == "logit" else 0
+        asked = truth[k]
         if link == "logit":
-            truth = np.log(truth) - np.log1p(-truth)
-        return Trees(ensemble.trees, float(truth - ensemble.decision(self._trial[:1])[0]), link)
+            asked = np.log(asked) - np.log1p(-asked)
+        return Trees(ensemble.trees, float(asked - ensemble.decision(self._trial[[k]])[0]), link)
 
     @cached_property
     def decide(self) -> Callable[[torch.Tensor], torch.Tensor] | None:

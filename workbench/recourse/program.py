@@ -6,6 +6,7 @@ features' scales, so that the solver's absolute tolerances mean the same for eve
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -76,15 +77,17 @@ class Program:
             low, high = low + min(ends), high + max(ends)
         return low, high
 
-    def extremes(self, many: list[Terms]) -> np.ndarray:
+    def extremes(self, many: list[Terms], until: float = np.inf) -> np.ndarray:
         """Least and largest values ``(2, k)`` of terms by all rows so far, fractions allowed.
 
-        NaN where the solver gives no answer.
+        NaN where the solver gives no answer, or ``until`` (``perf_counter``) has passed.
         """
         from scipy.optimize import milp
 
         out, parts = np.full((2, len(many)), np.nan), self._parts()
         for k, terms in enumerate(many):
+            if time.perf_counter() > until:
+                break
             goal = np.zeros(len(self.costs))
             goal[list(terms)] = list(terms.values())
             for side, sign in enumerate((1.0, -1.0)):
