@@ -135,7 +135,7 @@ def test_nothing_permitted_is_cheaper():
 @pytest.mark.slow
 def test_nothing_permitted_is_cheaper_in_60_problems():
     found, refused = check(range(100, 160), people=2)
-    assert found > 60 and refused
+    assert found > 40 and refused
 
 
 def test_one_unit_by_hand():
