@@ -211,14 +211,14 @@ def test_unreachable_and_contradictory_questions_are_told_apart():
 
 
 def test_other_models_are_sent_to_other_methods():
-    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.neighbors import KNeighborsClassifier
 
     df = pd.DataFrame({"a": [0.0, 1.0, 2.0, 4.5], "b": [1.0, 0.0, 4.0, 1.5]})
-    tree = DecisionTreeClassifier().fit(df, [0, 1, 0, 1])
+    model = KNeighborsClassifier(1).fit(df, [0, 1, 0, 1])
     with pytest.raises(QuestionError, match="GrowingSpheres"):
-        ExactRecourse().fit(RecourseProblem(tree, data=df))
+        ExactRecourse().fit(RecourseProblem(model, data=df))
     line = RecourseProblem(lambda d: d["a"], data=df, target={"above": 2})
-    with pytest.raises(QuestionError, match="the function is not known to be linear"):
+    with pytest.raises(QuestionError, match="the function is not known to be one"):
         ExactRecourse().fit(line)
     with pytest.raises(ParameterError, match="time_limit"):
         ExactRecourse(time_limit=0).fit(line)

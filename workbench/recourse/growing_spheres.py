@@ -27,8 +27,8 @@ class GrowingSpheres(RecourseMethod):
 
     Needs only scores, so it works for every model and for every causal model: there all sets of
     acted features are tried (up to 64), "hold at today's value" included. It proves nothing:
-    prefer :class:`ExactRecourse` where the model is linear and :class:`Wachter` where gradients
-    exist and the number of features is large.
+    prefer :class:`ExactRecourse` for linear models, trees and small networks, and
+    :class:`Wachter` where gradients exist and the number of features is large.
 
     Args:
         samples: Directions per person, set of features and round.

@@ -70,7 +70,7 @@ class Inside:
         for j, slot in enumerate(space.slots):
             for level in range(slot.stop - slot.start):
                 row = base.copy()
-                row[j] = level if space.discrete[j] else base[j] + max(self.view.spread[j], 1.0)
+                row[j] = level if space.discrete[j] else base[j] + self._step(j, base[j])
                 steps_taken.append(1.0 if space.discrete[j] else row[j] - base[j])
                 probes.append(row)
         try:
@@ -79,6 +79,16 @@ class Inside:
             return None
         matrix = ((asked[1:] - asked[0]) / np.array(steps_taken)[:, None]).T
         return Inputs(matrix, asked[0] - matrix @ space.design(base[None, :])[0])
+
+    def _step(self, j: int, base: float) -> float:
+        """How far one number is moved to see what becomes of it, within its bounds."""
+        step, bounds = max(self.view.spread[j], 1.0), self.space.features[j].bounds
+        low, high = bounds or (None, None)
+        if high is None or base + step <= high:
+            return step
+        if low is None or base - step >= low:
+            return -step
+        return high - base if high - base >= base - low else low - base
 
     def _preprocess(self, frame: pd.DataFrame) -> np.ndarray:
         out = frame[self.view.columns]
@@ -121,11 +131,14 @@ class Inside:
         if any(tree is None for tree in trees):
             return None
         ensemble = Trees(tuple(trees), 0.0, link)
-        # The constant of a boosted ensemble is kept in different places by every library.
-        truth = self.view.score(self.space.frame(self._trial[:1]))[0]
+        # The constant of a boosted ensemble is kept in different places by every library; a
+        # probability near one half tells it best.
+        truth = self.view.score(self.space.frame(self._trial))
+        k = int(np.argmin(np.abs(truth - 0.5))) if link == "logit" else 0
+        asked = truth[k]
         if link == "logit":
-            truth = np.log(truth) - np.log1p(-truth)
-        return Trees(ensemble.trees, float(truth - ensemble.decision(self._trial[:1])[0]), link)
+            asked = np.log(asked) - np.log1p(-asked)
+        return Trees(ensemble.trees, float(asked - ensemble.decision(self._trial[[k]])[0]), link)
 
     @cached_property
     def decide(self) -> Callable[[torch.Tensor], torch.Tensor] | None:

@@ -22,7 +22,8 @@ class NearestTarget(RecourseMethod):
 
     Plausible by construction (z is a real row) and hard to invalidate (z is rarely on the
     boundary), but it changes many features, reveals rows of the data, and finds nothing for people
-    whose unchangeable features nobody shares. Prefer :class:`ExactRecourse` for linear models.
+    whose unchangeable features nobody shares. Prefer :class:`ExactRecourse` for linear
+    models, trees and small ReLU networks.
 
     Args:
         margin: Required distance of the score from the threshold, in the score's unit.

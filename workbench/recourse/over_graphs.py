@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -210,14 +211,14 @@ def _gathered(plans: Sequence[Recommendations], picks: np.ndarray) -> Recommenda
 
 
 def _default(problem: RecourseProblem) -> RecourseMethod:
-    """Exact where the structure permits; gradients where there are slopes; else spheres."""
-    try:
-        return ExactRecourse().fit(problem)
-    except (QuestionError, ParameterError):
-        sloped = problem.world is not None or problem.view.structure in _SLOPED
-        # A level has no slope to follow.
-        sloped &= not (problem.movable & problem.space.discrete).any()
-        return (Wachter() if sloped else GrowingSpheres()).fit(problem)
+    """Exact where it takes no time (linear); gradients where there are slopes; else spheres."""
+    if problem.view.structure == "linear":
+        with suppress(QuestionError, ParameterError):
+            return ExactRecourse().fit(problem)
+    sloped = problem.world is not None or problem.view.structure in _SLOPED
+    # A level has no slope to follow.
+    sloped &= not (problem.movable & problem.space.discrete).any()
+    return (Wachter() if sloped else GrowingSpheres()).fit(problem)
 
 
 def _copy(method: RecourseMethod) -> RecourseMethod:

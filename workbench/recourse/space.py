@@ -131,6 +131,11 @@ class Space:
     ) -> np.ndarray:
         """Random codes around a centre, levels uniformly: rows to try a model on."""
         out = center + spread * rng.normal(size=(n, len(self)))
+        for j, feature in enumerate(self.features):
+            if feature.is_numeric and feature.bounds:  # encoders refuse what lies outside
+                low, high = feature.bounds
+                low, high = -np.inf if low is None else low, np.inf if high is None else high
+                out[:, j] = np.clip(out[:, j], low, high)
         out[:, self.integer] = np.abs(np.rint(out[:, self.integer]))
         for j in np.flatnonzero(self.discrete):
             out[:, j] = rng.integers(len(self.features[j].levels), size=n)

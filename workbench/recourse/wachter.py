@@ -31,8 +31,8 @@ class Wachter(RecourseMethod):
     Uses the model's gradient where there is one (linear models, torch networks, scikit-learn's
     ReLU networks); else, and through a causal model, differences of scores. Levels move by a
     straight-through one-hot, but only where there is a gradient. It proves nothing: prefer
-    :class:`ExactRecourse` for linear models and :class:`GrowingSpheres` for trees, which have no
-    slope.
+    :class:`ExactRecourse` for linear models and small networks, and it or
+    :class:`GrowingSpheres` for trees, which have no slope.
 
     Args:
         steps: Gradient steps.
