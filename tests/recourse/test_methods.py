@@ -19,6 +19,7 @@ from workbench.recourse import (
     NearestTarget,
     Recommendations,
     RecourseProblem,
+    TrimmedTarget,
     Wachter,
 )
 
@@ -39,6 +40,7 @@ METHODS = [
     Wachter(steps=60),
     GrowingSpheres(samples=16, rounds=2),
     NearestTarget(),
+    TrimmedTarget(),
 ]
 
 
