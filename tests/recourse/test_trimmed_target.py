@@ -118,11 +118,15 @@ def test_a_stricter_rule_costs_more(fitted, plan):
     assert len(strict.pool_) < len(usual.pool_)
 
 
-def test_nobody_alike_is_said():
-    alone = table(3, 8).assign(age=21.5, income=1.0, loans=5)
-    answer = TrimmedTarget().fit(problem(), HAPPENED).recommend(alone)
-    assert (answer.status == "not found").all()
-    assert answer.outcomes["reason"].str.contains("can be reached").all()
+def test_unchangeable_levels_must_be_the_same_and_numbers_are_kept():
+    no_woman = HAPPENED & (DATA["female"] == 0)
+    people = table(20, 8).assign(age=21.5, income=1.0)  # nobody in the data is 21.5
+    answer = TrimmedTarget().fit(problem(), no_woman).recommend(people)
+    women = (people["female"] == 1).to_numpy()
+    assert (answer.status[women] == "not found").all()
+    assert answer.outcomes["reason"][women].str.contains("can be reached").all()
+    assert (answer.status[~women] == "found").any()
+    assert (answer.recommended["age"] == 21.5).all()
 
 
 def test_without_any_favourable_outcome_nothing_is_found():
