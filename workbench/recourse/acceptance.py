@@ -20,6 +20,7 @@ _ROUNDS = 120
 _NETS, _HIDDEN, _EPOCHS, _RATE = 3, (16, 16), 30, 5e-3
 _DISTINCT = (10, 1.15)  # neighbours and largest outlier factor among distinct rows
 _REPEATED = (5, 1.2)  # the same with repeated rows counted, as published evaluations do
+_SURE = 0.75  # chance beyond which more is not asked for: on coarse data few rows have it
 _FEWEST = 20  # rows below which nothing can be said about what is usual
 
 
@@ -37,7 +38,8 @@ class Acceptance(Parameterised):
        neighbours, and at most 1.2 among five when repeated rows count.
 
     Both bars are the same quantile, ``strictness``, of what favourable and accepted rows of the
-    data reach, so that they suit certain and uncertain models alike. What a single person may do
+    data reach, so that they suit certain and uncertain models alike; the chance bar stays between
+    .5 and .75. What a single person may do
     (unchangeable features, directions, couplings) is no part of it: ask the problem.
 
     Args:
@@ -92,7 +94,8 @@ class Acceptance(Parameterised):
         if good.any():
             margin = problem.target.margin(problem.scores[good])
             self.score_bar_ = float(np.quantile(margin, self.strictness))
-            self.chance_bar_ = max(float(np.quantile(chance[good], self.strictness)), 0.5)
+            reached = float(np.quantile(chance[good], self.strictness))
+            self.chance_bar_ = min(max(reached, 0.5), _SURE)
         self._set_usual(data[(chance > 0.5) & accepted])
         self.pool_ = np.unique(data[outcomes & self.accepts(data)], axis=0)
         return self
