@@ -12,6 +12,7 @@ from ..core.parameters import Parameterised
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator, integer, sequence, spawn
 from .density import placed
+from .nearest_target import becoming
 from .outcomes import favourable
 from .problem import RecourseProblem
 
@@ -20,7 +21,8 @@ _ROUNDS = 120
 _NETS, _HIDDEN, _EPOCHS, _RATE = 3, (16, 16), 30, 5e-3
 _DISTINCT = (10, 1.15)  # neighbours and largest outlier factor among distinct rows
 _REPEATED = (5, 1.2)  # the same with repeated rows counted, as published evaluations do
-_SURE = 0.75  # chance beyond which more is not asked for: on coarse data few rows have it
+_ASKED, _BARS = 200, 8  # declined rows that are asked what certainty costs, and bars that are tried
+_DEARER = 1.2  # how much the nearest end may cost beside the nearest one that is likelier than not
 _FEWEST = 20  # rows below which nothing can be said about what is usual
 
 
@@ -38,8 +40,9 @@ class Acceptance(Parameterised):
        neighbours, and at most 1.2 among five when repeated rows count.
 
     Both bars are the same quantile, ``strictness``, of what favourable and accepted rows of the
-    data reach, so that they suit certain and uncertain models alike; the chance bar stays between
-    .5 and .75. What a single person may do
+    data reach, so that they suit certain and uncertain models alike; the chance bar is lowered
+    until declined rows of the data pay at most a fifth more for it (the nearest good end against
+    the nearest one that is likelier than not). What a single person may do
     (unchangeable features, directions, couplings) is no part of it: ask the problem.
 
     Args:
@@ -90,15 +93,40 @@ class Acceptance(Parameterised):
         data, accepted = problem.data, problem.accepts(problem.scores)
         self._learners = _learners(self._place(data), outcomes, self.random_state)
         chance, good = self.chance(data), accepted & outcomes
+        self._set_usual(data[(chance > 0.5) & accepted])
         self.score_bar_, self.chance_bar_ = 0.0, 0.5
         if good.any():
-            margin = problem.target.margin(problem.scores[good])
-            self.score_bar_ = float(np.quantile(margin, self.strictness))
-            reached = float(np.quantile(chance[good], self.strictness))
-            self.chance_bar_ = min(max(reached, 0.5), _SURE)
-        self._set_usual(data[(chance > 0.5) & accepted])
+            margin = problem.target.margin(problem.scores)
+            self.score_bar_ = float(np.quantile(margin[good], self.strictness))
+            good &= margin >= self.score_bar_
+            good[good] = self.usual(data[good])
+            wished = float(np.quantile(chance[accepted & outcomes], self.strictness))
+            self.chance_bar_ = self._affordable(data[~accepted], data[good], chance[good], wished)
         self.pool_ = np.unique(data[outcomes & self.accepts(data)], axis=0)
         return self
+
+    def _affordable(
+        self, people: np.ndarray, ends: np.ndarray, chance: np.ndarray, wished: float
+    ) -> float:
+        """The highest chance up to the wished one that makes the nearest end little dearer.
+
+        Where levels are coarse, a little more certainty may take one more change of a level.
+        """
+        if not len(people) or not len(ends) or wished <= 0.5:
+            return 0.5
+        problem = self.problem_
+        rng = generator(spawn(self.random_state, 5)[4])
+        people = people[rng.permutation(len(people))[:_ASKED]]
+        kept = ~problem.movable & ~problem.space.discrete
+        cost = np.vstack([becoming(problem, x[None], ends, kept) for x in people])
+        cost = cost[np.isfinite(cost).any(axis=1)]
+        least = cost[:, chance >= 0.5].min(axis=1, initial=np.inf)
+        cost, least = cost[np.isfinite(least)], least[np.isfinite(least)]
+        for bar in np.linspace(wished, 0.5, _BARS)[:-1]:
+            spent = cost[:, chance >= bar].min(axis=1, initial=np.inf)
+            if len(spent) and spent.mean() <= _DEARER * least.mean():
+                return float(bar)
+        return 0.5
 
     def _set_usual(self, rows: np.ndarray) -> None:
         from sklearn.neighbors import LocalOutlierFactor
