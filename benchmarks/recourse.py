@@ -102,9 +102,11 @@ def rivals(table: pd.DataFrame, equal: bool) -> pd.Series:
 def _compared(name: str, table: pd.DataFrame, draws: int) -> Iterator[Record]:
     for equal, words in ((True, "at least as good"), (False, "nowhere better")):
         costs = rivals(table, equal)
-        metric = f"cost of the cheapest nearest target {words} / ours"
-        ratio = float(costs.min() / table.loc[OURS, "cost"]) if len(costs) else np.nan
-        yield Record("recourse", name, OURS, metric, ratio, n=draws)
+        yield Record("recourse", name, OURS, f"nearest targets {words}", len(costs), n=draws)
+        if len(costs):
+            ratio = float(costs.min() / table.loc[OURS, "cost"])
+            metric = f"cost of the cheapest nearest target {words} / ours"
+            yield Record("recourse", name, OURS, metric, ratio, n=draws)
 
 
 def run(quick: bool, seed: int) -> Iterator[Record]:
