@@ -17,5 +17,9 @@ __getattr__, __dir__, __all__ = exports(
         "Wachter": ".wachter",
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
+        "TrimmedTarget": ".trimmed_target",
+        "Acceptance": ".acceptance",
+        "evaluate": ".evaluate",
+        "Judge": ".evaluate",
     },
 )

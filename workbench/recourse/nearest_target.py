@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..core.errors import ParameterError
 from ..core.saving import saveable
 from .method import Actions, RecourseMethod, Status
+from .outcomes import favourable
 from .problem import RecourseProblem
 
 _CELLS = 2_000_000
@@ -19,6 +22,8 @@ class NearestTarget(RecourseMethod):
     For a person x: argmin of cost(x, z) over rows z with score(z) beyond the threshold by
     ``margin``, that x can reach under the schema's constraints. With a causal model the person
     sets the actionable features to the row's values and the rest follows.
+
+    Fitted with ``labels``, only rows whose outcome was favourable count.
 
     Plausible by construction (z is a real row) and hard to invalidate (z is rarely on the
     boundary), but it changes many features, reveals rows of the data, and finds nothing for people
@@ -47,7 +52,9 @@ class NearestTarget(RecourseMethod):
         self.margin = margin
         self.candidates = candidates
 
-    def _fit(self, problem: RecourseProblem) -> None:
+    _learns_from_labels = True
+
+    def _fit(self, problem: RecourseProblem, labels: Any) -> None:
         if problem.data is None:
             raise ParameterError(
                 "NearestTarget needs rows the model knows",
@@ -60,6 +67,8 @@ class NearestTarget(RecourseMethod):
             raise ParameterError("must be at least 1", column="candidates", value=self.candidates)
         accepted = problem.accepts(problem.scores)
         accepted &= problem.target.margin(problem.scores) >= self.margin
+        if labels is not None:
+            accepted &= favourable(problem, labels)
         self.targets_ = np.unique(problem.data[accepted], axis=0)  # (m, F)
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
@@ -72,7 +81,7 @@ class NearestTarget(RecourseMethod):
         chunk = max(_CELLS // (len(self.targets_) * width), 1)
         for start in range(0, n, chunk):
             part = slice(start, start + chunk)
-            distance = self._distances(x[part])
+            distance = becoming(problem, x[part], self.targets_)
             nearest[part] = np.argsort(distance, axis=1, kind="stable")[:, :keep]
             cost[part] = np.take_along_axis(distance, nearest[part], axis=1)
         values = np.where(problem.movable, self.targets_[nearest], x[:, None, :])
@@ -84,19 +93,35 @@ class NearestTarget(RecourseMethod):
             ),
         )
 
-    def _distances(self, x: np.ndarray) -> np.ndarray:
-        """Cost for each person to become each target, ``(n, m)``; infinite where forbidden."""
-        problem, m = self.problem_, len(self.targets_)
-        start = np.repeat(x[:, None, :], m, axis=1)
-        goal = np.broadcast_to(self.targets_, start.shape)
-        mask = (goal != start) & problem.movable
-        flat = [a.reshape(-1, x.shape[1]) for a in (start, mask, goal)]
-        values = np.where(flat[1], flat[2], flat[0])
-        if problem.world is None:
-            good = (values == flat[2]).all(axis=1)
-            good &= problem.permitted(*flat, values)
-        else:  # where it leads is asked for the cheapest only
-            low, high = problem.reach(flat[0])
-            good = ((values >= low) & (values <= high)).all(axis=1)
-        cost = problem.cost(flat[0], flat[1], values)
-        return np.where(good, cost, np.inf).reshape(len(x), m)
+
+def becoming(
+    problem: RecourseProblem, x: np.ndarray, targets: np.ndarray, kept: np.ndarray | None = None
+) -> np.ndarray:
+    """Cost for each person to become each target, ``(n, m)``; infinite where that is forbidden.
+
+    Args:
+        problem, x: Whose question, and the codes ``(n, F)`` of people.
+        targets: Codes ``(m, F)``.
+        kept: ``(F,)``, features in which the person stays as today, so that the state is not the
+            target itself and couplings are not asked. All that can't be acted on with a causal
+            model, none without, by default.
+    """
+    if kept is None:
+        kept = ~problem.movable & (problem.world is not None)
+    low, high = problem.reach(x)
+    barred = np.zeros((len(x), len(targets)), dtype=bool)
+    changes = np.zeros(barred.shape, dtype=int)
+    # Feature by feature: a table of people by targets by features would be many times as large.
+    for j in np.flatnonzero(~kept):
+        barred |= (targets[:, j] < low[:, j, None]) | (targets[:, j] > high[:, j, None])
+        changes += targets[:, j] != x[:, j, None]
+    cost = problem.cost(x[:, None, :], ~kept, targets)
+    if problem.world is None:
+        if not kept.any():
+            barred |= ~problem.couplings.hold(targets, problem.cost.scale)
+        if problem.max_changes is not None:
+            barred |= changes > problem.max_changes
+        if problem.budget is not None:
+            barred |= cost > problem.budget * (1 + 1e-9)
+    cost[barred] = np.inf
+    return cost
