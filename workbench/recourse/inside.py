@@ -195,6 +195,7 @@ def _raw_tree(tree: readers.RawTree, inputs: Inputs, space: Space) -> Tree | Non
         if slope < 0:
             flipped.add(int(node))
             threshold[node] = np.nextafter(threshold[node], -np.inf)
+    sides = tree["left"], tree["right"]
     return Tree(
-        feature, threshold, tree["left"], tree["right"], tree["value"], tables, frozenset(flipped)
+        feature, threshold, *sides, tree["value"], tables, frozenset(flipped), tree.get("missing")
     )
