@@ -162,6 +162,14 @@ def _reference(problem: RecourseProblem, reference: Any) -> tuple[np.ndarray, st
         rows = problem.space.codes(reference, "reference")
         if not len(rows):
             raise DataError("the reference has no rows")
+        gaps = np.isnan(rows).any(axis=1)
+        if gaps.any() and problem.view.inside.find("trees") is None:
+            raise DataError(
+                f"an empty cell of the reference has no meaning for {problem.view.name}",
+                column=problem.space.names[int(np.isnan(rows[gaps][0]).argmax())],
+                row=reference.index[int(gaps.argmax())],
+                advice="Drop such rows.",
+            )
         scores = problem.view.score(reference)
         bad = ~problem.accepts(scores)
         if bad.any():
