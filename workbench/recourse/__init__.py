@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = exports(
         "Wachter": ".wachter",
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
+        "Scorecard": ".scorecard",
         "reasons": ".reasons",
         "Reasons": ".reasons_answer",
     },

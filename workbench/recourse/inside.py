@@ -37,7 +37,11 @@ class Inside:
     def find(self, name: str) -> Any:
         """``"linear"``, ``"trees"`` or ``"relu"`` form of the model, or None."""
         if name not in self._found:
-            found = getattr(self, f"_read_{name}")() if self.inputs is not None else None
+            found = None
+            if name == "trees" and hasattr(self.view.model, "as_trees"):
+                found = self.view.model.as_trees(self.space, self.view.index)
+            elif self.inputs is not None:
+                found = getattr(self, f"_read_{name}")()
             self._found[name] = found if found is None or self._agrees(found) else None
         return self._found[name]
 
