@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = exports(
         "RecourseProblem": ".problem",
         "Target": ".target",
         "Coupling": ".constraints",
+        "Waiting": ".waiting",
         "ModelView": ".model_view",
         "Recommendations": ".recommendations",
         "RecourseMethod": ".method",

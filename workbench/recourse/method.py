@@ -106,6 +106,7 @@ class RecourseMethod(Parameterised):
         problem = self.problem_
         with recording() as notes:
             frame, _ = as_frame(df, "people", "x")
+            frame = problem.space.today(frame)
             x = problem.space.codes(frame)
             answer = _Answer(problem, frame, x)
             ask = answer.open()
