@@ -18,6 +18,8 @@ __getattr__, __dir__, __all__ = exports(
         "Wachter": ".wachter",
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
+        "alternatives": ".alternatives",
+        "Alternatives": ".alternatives",
         "Scorecard": ".scorecard",
         "reasons": ".reasons",
         "Reasons": ".reasons_answer",

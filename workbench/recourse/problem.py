@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -254,6 +255,14 @@ class RecourseProblem:
                 value=target.threshold,
             )
         return replace(target, strict=view.is_probability or hasattr(self.model, "classes_"))
+
+    def without(self, names: Iterable[str]) -> Self:
+        """The same question with some features left alone: they can't be acted on."""
+        other = copy.copy(self)
+        alone = [self.space.place(name) for name in names]
+        other.movable = self.movable.copy()
+        other.movable[alone] = False
+        return other
 
     # -- what methods ask ------------------------------------------------------------------
 
