@@ -18,6 +18,8 @@ __getattr__, __dir__, __all__ = exports(
         "Wachter": ".wachter",
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
+        "audit": ".audit",
+        "Audit": ".audit",
         "alternatives": ".alternatives",
         "Alternatives": ".alternatives",
         "Scorecard": ".scorecard",
