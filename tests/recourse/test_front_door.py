@@ -67,6 +67,13 @@ class Odd:
         return plan
 
     @staticmethod
+    def nothing_left(method):
+        corner = table(4).assign(a=1.0, b=1.0, town="A")  # both at the end of their range
+        plan = method.fit(pose(above=4.0)).recommend(corner, progress=False)
+        assert set(plan.status) <= {"infeasible", "not found"}
+        return plan
+
+    @staticmethod
     def accepted(method):
         happy = table(6).assign(a=0.9, b=0.9)
         plan = method.fit(pose()).recommend(happy, progress=False)
@@ -99,7 +106,15 @@ class Odd:
         return plan
 
 
-CASES = ["never_yes", "out_of_range", "accepted", "unknown_level", "empty_cell", "nobody"]
+CASES = [
+    "never_yes",
+    "out_of_range",
+    "nothing_left",
+    "accepted",
+    "unknown_level",
+    "empty_cell",
+    "nobody",
+]
 
 
 @pytest.mark.parametrize("case", CASES)

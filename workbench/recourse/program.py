@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+_WORDS = {0: "optimal", 1: "time limit", 2: "infeasible", 3: "unbounded"}
 Terms = dict[int, float]
 
 
@@ -71,6 +72,11 @@ class Program:
         from scipy.optimize import Bounds, LinearConstraint, milp
         from scipy.sparse import csr_array
 
+        if not self.costs:  # somebody who can do nothing at all: every row is the number zero
+            holds = all(
+                low <= 0 <= high for low, high in zip(self._row_lows, self._row_highs, strict=True)
+            )
+            return Solution(np.empty(0) if holds else None, 0.0, _WORDS[0 if holds else 2])
         costs = np.array(self.costs)
         shape = (len(self._row_lows), len(costs))
         matrix = csr_array((self._values, (self._rows, self._columns)), shape=shape)
@@ -81,9 +87,7 @@ class Program:
             constraints=LinearConstraint(matrix, self._row_lows, self._row_highs),
             options={"time_limit": time_limit, "mip_rel_gap": 0.0},
         )
-        word = {0: "optimal", 1: "time limit", 2: "infeasible", 3: "unbounded"}.get(
-            answer.status, "infeasible"
-        )
+        word = _WORDS.get(answer.status, "infeasible")
         bound = getattr(answer, "mip_dual_bound", None)
         if bound is None:  # a program without whole numbers has its value as its bound
             bound = answer.fun if word == "optimal" else -np.inf
