@@ -358,12 +358,12 @@ class _Asked:
         )
 
     def _typical(self, codes: np.ndarray, name: str) -> Any:
-        """Median or most common value of a column of the reference."""
+        """Mean or most common value of a column of the reference."""
         j, codes = self.problem.space.place(name), codes[~np.isnan(codes)]
         if not len(codes):
             return None
         if not self.problem.space.discrete[j]:
-            return float(np.median(codes))
+            return float(codes.mean())
         return self.problem.space.value(j, float(np.bincount(codes.astype(int)).argmax()))
 
 

@@ -52,7 +52,7 @@ class Reasons(Result):
         contributions: Every code's contribution to the gap, positive where it speaks against the
             person; a row adds up to ``gap``.
         texts, features: Of each code.
-        typical: Median or most common value of each feature among the reference rows.
+        typical: Mean or most common value of each feature among the reference rows.
         units: Of the features.
         most: Most reasons per person.
         target: What the model asks for.
@@ -169,8 +169,8 @@ class Reasons(Result):
     def _sentence(self, i: int, code: str) -> str:
         features, text = self.features[code], self.texts[code]
         values = [
-            f"{f} is {_cell(self.people[f].iloc[i])}{self._unit(f)}, typically "
-            f"{_cell(self.typical[f])}"
+            f"{f} is {_cell(self.people[f].iloc[i])}{self._unit(f)}, theirs "
+            f"{_usual(self.typical[f])}"
             for f in features
         ]
         name = "" if text in features else f"{text} [{code}]: "
@@ -204,6 +204,11 @@ class Reasons(Result):
     def save(self, path: str | Path, force: bool = False) -> Path:
         """Write to a folder; :func:`workbench.load` reads it back."""
         return saving.save(self, path, force)
+
+
+def _usual(value: Any) -> str:
+    """A mean or the most common level, as part of a sentence."""
+    return f"{'on average' if isinstance(value, float) else 'mostly'} {_cell(value)}"
 
 
 def _cell(value: Any) -> str:
