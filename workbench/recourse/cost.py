@@ -29,7 +29,8 @@ class Cost:
 
     Scales: ``"sd"``; ``"range"`` of the data, else of the bounds; ``"mad"`` (median absolute
     deviation from the median); ``"percentile"`` (share of people passed on the way, linear beyond
-    the data); or a dictionary feature -> number.
+    the data); or a dictionary feature -> number. ``units`` are the sizes of features that have
+    their own, whatever the scale.
 
     Raises:
         ParameterError: Unknown norm or scale; a scale that can't be computed, with the feature.
@@ -44,6 +45,7 @@ class Cost:
         movable: np.ndarray,
         low: np.ndarray,
         high: np.ndarray,
+        units: Mapping[str, float] | None = None,
     ):
         if norm not in NORMS:
             raise ParameterError(
@@ -76,7 +78,11 @@ class Cost:
                         column="scale",
                         advice=did_you_mean(name, space.names),
                     )
+        known = {space.place(name): size for name, size in (units or {}).items()}
         for j in np.flatnonzero(~self.by_level):
+            if j in known:
+                self.scale[j] = known[j]
+                continue
             spread = self._spread(j, scale, data, low[j], high[j])
             if spread is not None and np.isfinite(spread) and spread > 0:
                 self.scale[j] = spread

@@ -37,7 +37,11 @@ class Inside:
     def find(self, name: str) -> Any:
         """``"linear"``, ``"trees"`` or ``"relu"`` form of the model, or None."""
         if name not in self._found:
-            found = getattr(self, f"_read_{name}")() if self.inputs is not None else None
+            found = None
+            if name == "trees" and hasattr(self.view.model, "as_trees"):
+                found = self.view.model.as_trees(self.space, self.view.index)
+            elif self.inputs is not None:
+                found = getattr(self, f"_read_{name}")()
             self._found[name] = found if found is None or self._agrees(found) else None
         return self._found[name]
 
@@ -208,6 +212,7 @@ def _raw_tree(tree: readers.RawTree, inputs: Inputs, space: Space) -> Tree | Non
         if slope < 0:
             flipped.add(int(node))
             threshold[node] = np.nextafter(threshold[node], -np.inf)
+    sides = tree["left"], tree["right"]
     return Tree(
-        feature, threshold, tree["left"], tree["right"], tree["value"], tables, frozenset(flipped)
+        feature, threshold, *sides, tree["value"], tables, frozenset(flipped), tree.get("missing")
     )

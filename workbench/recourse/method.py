@@ -118,6 +118,7 @@ class RecourseMethod(Parameterised):
         problem = self.problem_
         with recording() as notes:
             frame, _ = as_frame(df, "people", "x")
+            frame = problem.space.today(frame)
             x = problem.space.codes(frame)
             answer = _Answer(problem, frame, x)
             ask = answer.open()
@@ -202,6 +203,8 @@ class _Answer:
         )
         if actions.bound is None:
             self.bound[ask] = np.nan
+        if (self.words[ask] != FOUND).all():
+            _warn_if_never_accepted(problem)
 
     def doubt(self) -> None:
         """Say how surely plans work whose consequences are a matter of chance."""
@@ -267,3 +270,14 @@ class _Answer:
             quantity=problem.quantity,
             warnings=notes,
         )
+
+
+def _warn_if_never_accepted(problem: RecourseProblem) -> None:
+    """Tell a model that says no to everybody from rules that keep people from a yes."""
+    if problem.data is None or not len(problem.data) or problem.accepts(problem.scores).any():
+        return
+    warn(
+        "never-accepted",
+        f"none of the {count(len(problem.data), 'row')} of the data reaches "
+        f"{problem.describe_target()}: the target may be out of the model's reach",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +16,6 @@ from ..core.errors import DataError, ParameterError, QuestionError, SavedStateEr
 from ..core.results import number
 from ..core.saving import saveable
 from ..core.seeding import generator
-from ..graph.causal_graph import CausalGraph
 from ..tables.encode import Encoder
 from ..tables.gate import Table, as_frame, table
 from ..tables.schema import Schema
@@ -26,7 +26,8 @@ from .model_view import ModelView, column_names
 from .space import Space
 from .structure import OutcomeNode
 from .target import Target
-from .world import World
+from .waiting import WAITING, Waiting
+from .world import World, causal_model
 
 _PROBES = 64
 _FEW_RESPONSES, _RESPONSES = 8, 100  # draws that a search, and the final plan, are held to
@@ -59,6 +60,9 @@ class RecourseProblem:
         extrapolate: Whether actions may leave the range of ``data`` where the schema has no
             bounds. By default they may not: the model has seen nothing there.
         output: See :class:`ModelView`.
+        waiting: How long people may wait while what has a ``drift`` in the schema drifts, and at
+            what cost: a :class:`Waiting` or a dictionary, e.g. ``{"longest": 24, "cost": 0.1,
+            "unit": "months"}``. Not beside a causal model.
 
     Raises:
         ParameterError, QuestionError, DataError, GraphError: What can't be asked, and why.
@@ -93,6 +97,7 @@ class RecourseProblem:
         immutable: Iterable[str] = (),
         extrapolate: bool = False,
         output: str | None = None,
+        waiting: Waiting | Mapping[str, Any] | None = None,
     ):
         if schema is None and data is None:
             raise ParameterError(
@@ -103,12 +108,17 @@ class RecourseProblem:
         self.immutable = (immutable,) if isinstance(immutable, str) else tuple(immutable)
         self.max_changes, self.budget = _limits(max_changes, budget)
         self.columns = column_names(model, encoder, schema, data)
-        self.scm = _causal_model(graph_or_scm, data)
+        self.waiting = None if waiting is None else Waiting.read(waiting)
+        if self.waiting is not None:
+            self.waiting.refuse(graph_or_scm, cost)
+            schema, data, graph_or_scm = self.waiting.join(self.columns, schema, data, cost)
+        self.scm = causal_model(graph_or_scm, data)
         names = list(dict.fromkeys([*self.columns, *_nodes(self.scm)]))
         checked = self._reference(data, schema, names)
         self.space = Space(
             _complete(schema, checked, names),
             None if data is None else {n: as_frame(data, "data", "x")[0].dtypes[n] for n in names},
+            None if self.waiting is None else {WAITING: 0.0},
         )
         self.data, self.rows = None, None  # codes of the full rows of data, and their index labels
         if checked is not None:
@@ -127,7 +137,9 @@ class RecourseProblem:
             **self._typical(),
         )
         self.target = self._with_threshold()
-        self.cost = Cost(cost, scale, self.space, self.data, self.movable, self.low, self.high)
+        reach = self.movable, self.low, self.high
+        own = None if self.waiting is None else {WAITING: self.waiting.size}
+        self.cost = Cost(cost, scale, self.space, self.data, *reach, units=own)
         self.couplings = Couplings(constraints, self.space)
         self.world = None if self.scm is None else World(self.scm, self.space, self.cost.scale)
 
@@ -248,6 +260,14 @@ class RecourseProblem:
             )
         return replace(target, strict=view.is_probability or hasattr(self.model, "classes_"))
 
+    def without(self, names: Iterable[str]) -> Self:
+        """The same question with some features left alone: they can't be acted on."""
+        other = copy.copy(self)
+        alone = [self.space.place(name) for name in names]
+        other.movable = self.movable.copy()
+        other.movable[alone] = False
+        return other
+
     # -- what methods ask ------------------------------------------------------------------
 
     def reach(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -349,7 +369,9 @@ class RecourseProblem:
 
     @cached_property
     def _density(self) -> Density:
-        return Density(self.space, self.data, self.cost.scale)
+        # Waiting itself makes nobody rarer; where it leads does.
+        waits = np.array([self.waiting is not None and n == WAITING for n in self.space.names])
+        return Density(self.space, self.data, np.where(waits, np.inf, self.cost.scale))
 
     @property
     def score_name(self) -> str:
@@ -394,14 +416,19 @@ class RecourseProblem:
 
     def _state(self) -> dict[str, Any]:
         probes = self.space.frame(self.probes())
-        scale = self.scale_name
+        scale, data = self.scale_name, None
+        if self.data is not None:
+            data = self.space.frame(self.data, self.rows)
+            data = data if self.waiting is None else data.drop(columns=WAITING)
+        names = [n for n in self.space.names if self.waiting is None or n != WAITING]
         return {
-            "schema": self.space.schema,
-            "data": None if self.data is None else self.space.frame(self.data, self.rows),
+            "schema": self.space.schema.select(names),
+            "data": data,
             "target": self.target,
             "cost": self.cost_name,
             "scale": dict(scale) if isinstance(scale, Mapping) else scale,
-            "graph_or_scm": self.scm,
+            "graph_or_scm": self.scm if self.waiting is None else None,
+            "waiting": self.waiting,
             "constraints": list(self.couplings.items),
             "encoder": self.encoder,
             "max_changes": self.max_changes,
@@ -445,6 +472,7 @@ class RecourseProblem:
         acted = [n for n, m in zip(self.space.names, self.movable, strict=True) if m]
         shown = ", ".join(acted[:6]) + (", ..." if len(acted) > 6 else "")
         through = "" if self.scm is None else ", through a causal model"
+        through = through if self.waiting is None else ", which moves what drifts"
         return f"RecourseProblem({self.describe_target()}; acting on {shown}{through})"
 
 
@@ -458,25 +486,6 @@ def _limits(max_changes: Any, budget: Any) -> tuple[int | None, float | None]:
     if budget is not None and not (isinstance(budget, int | float) and budget > 0):
         raise ParameterError("must be a positive number", column="budget", value=budget)
     return max_changes, budget
-
-
-def _causal_model(graph_or_scm: Any, data: pd.DataFrame | None) -> Any:
-    if graph_or_scm is None or hasattr(graph_or_scm, "counterfactual"):
-        return graph_or_scm
-    if not isinstance(graph_or_scm, CausalGraph):
-        raise ParameterError(
-            "must be a fitted StructuralCausalModel or a CausalGraph",
-            column="graph_or_scm",
-            value=type(graph_or_scm).__name__,
-        )
-    if data is None:
-        raise QuestionError(
-            "a graph alone doesn't say how far changes travel",
-            advice="Pass data= to fit its mechanisms, or a fitted StructuralCausalModel.",
-        )
-    from ..scm.model import StructuralCausalModel
-
-    return StructuralCausalModel(graph_or_scm).fit(data)
 
 
 def _nodes(scm: Any) -> tuple[str, ...]:

@@ -112,6 +112,11 @@ class Program:
         """Ask HiGHS for a solution that is proven optimal, or for the best within the time."""
         from scipy.optimize import milp
 
+        if not self.costs:  # somebody who can do nothing at all: every row is the number zero
+            holds = all(
+                low <= 0 <= high for low, high in zip(self._row_lows, self._row_highs, strict=True)
+            )
+            return Solution(np.empty(0) if holds else None, 0.0, _WORDS[0 if holds else 2])
         limits = {"time_limit": time_limit, "mip_rel_gap": 0.0}
         whole, parts = np.array(self.whole, dtype=int), self._parts()
         answer = milp(np.array(self.costs), integrality=whole, **parts, options=limits)

@@ -128,7 +128,8 @@ def _flat(module: Any) -> Iterator[Any]:
 def trees(model: Any, index: int) -> tuple[list[RawTree], Link] | None:
     """Trees of a scikit-learn or LightGBM ensemble; thresholds in units of the inputs.
 
-    Keys of a tree: ``feature, threshold, left, right, value``; the constant is left to the caller.
+    Keys of a tree: ``feature, threshold, left, right, value``, and ``missing``, whether an empty
+    cell goes left, where that is known; the constant is left to the caller.
     """
     if _is_sklearn(model, "tree", "ensemble"):
         name = type(model).__name__
@@ -152,12 +153,14 @@ def _arrays(tree: Any) -> RawTree:
     below = np.where(below > tree.threshold, np.nextafter(below, np.float32(-np.inf)), below)
     above = np.nextafter(below.astype(np.float32), np.float32(np.inf)).astype(float)
     threshold = np.nextafter(0.5 * (below.astype(float) + above), -np.inf)
-    return {
+    found = {
         "feature": tree.feature.astype(int),
         "threshold": threshold,
         "left": tree.children_left.astype(int),
         "right": tree.children_right.astype(int),
     }
+    missing = getattr(tree, "missing_go_to_left", None)
+    return found if missing is None else {**found, "missing": np.asarray(missing).astype(bool)}
 
 
 def _averaged(model: Any, index: int, weight: float) -> RawTree:
@@ -199,6 +202,7 @@ def _histogram(model: Any, index: int) -> tuple[list[RawTree], Link] | None:
                 "left": np.where(leaf, -1, nodes["left"].astype(int)),
                 "right": np.where(leaf, -1, nodes["right"].astype(int)),
                 "value": sign * nodes["value"].astype(float),
+                "missing": nodes["missing_go_to_left"].astype(bool),
             }
         )
     return members, "logit" if is_classifier else "identity"
@@ -220,7 +224,8 @@ def _lightgbm(model: Any, index: int) -> tuple[list[RawTree], Link] | None:
         rows: list[tuple] = []
         if not _walk(info["tree_structure"], rows):
             return None
-        feature, threshold, left, right, value = (np.array(c) for c in zip(*rows, strict=True))
+        columns = (np.array(c) for c in zip(*rows, strict=True))
+        feature, threshold, left, right, value, missing = columns
         members.append(
             {
                 "feature": feature.astype(int),
@@ -228,6 +233,7 @@ def _lightgbm(model: Any, index: int) -> tuple[list[RawTree], Link] | None:
                 "left": left.astype(int),
                 "right": right.astype(int),
                 "value": sign * value.astype(float),
+                "missing": missing.astype(bool),
             }
         )
     return members, "logit" if binary else "identity"
@@ -242,12 +248,14 @@ def _walk(root: dict, rows: list[tuple]) -> bool:
         if parent >= 0:
             table[parent][2 + side] = len(table)
         if "leaf_value" in node and "split_feature" not in node:
-            table.append([0, 0.0, -1, -1, node["leaf_value"]])
+            table.append([0, 0.0, -1, -1, node["leaf_value"], False])
             continue
         if node["decision_type"] != "<=" or node.get("missing_type") == "Zero":
             return False
         here = len(table)
-        table.append([node["split_feature"], node["threshold"], -1, -1, 0.0])
+        # Where training saw no empty cell, one counts as zero.
+        left = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0
+        table.append([node["split_feature"], node["threshold"], -1, -1, 0.0, left])
         stack += [(node["right_child"], here, 1), (node["left_child"], here, 0)]
     rows += [tuple(r) for r in table]
     return True

@@ -184,7 +184,7 @@ class Recommendations(Result):
         Args:
             person: The label of the row in the caller's index.
         """
-        i = self._position(person)
+        i = position(self.outcomes, person)
         row = self.outcomes.iloc[i]
         who = f"Person {person}"
         if row["status"] == "incomplete":
@@ -197,13 +197,13 @@ class Recommendations(Result):
             return f"{who}: {proof} reaches {self.target} (today {score}): {row['reason']}."
         rows = list(self._of_person(i))
         acts = [_sentence(r) for r in rows if r[-1] != "follows"]
-        text = f"{who}: {_join(acts)}. That costs {number(row['cost'])} ({self.cost_unit}) "
+        text = f"{who}: {join(acts)}. That costs {number(row['cost'])} ({self.cost_unit}) "
         after = number(row["score_after"], 4)
         text += f"and moves {self.score_name} from {score} to {after} ({self.target})."
         follows = [r for r in rows if r[-1] == "follows" and r[0] != self.score_name]
         follows = [_sentence(r) for r in follows]
         if follows:
-            text += f" As a consequence, {_join(follows)}."
+            text += f" As a consequence, {join(follows)}."
         if np.isfinite(row["bound"]):
             exact = row["gap"] <= 1e-6 * (1 + row["cost"])
             text += (
@@ -226,18 +226,21 @@ class Recommendations(Result):
         """Changes of one person in units of the features' scales; downstream ones hollow."""
         import matplotlib.pyplot as plt
 
-        rows = list(self._of_person(self._position(person)))
+        i = position(self.outcomes, person)
+        rows = list(self._of_person(i))
         ax = plt.subplots(figsize=(6, 0.5 * len(rows) + 1.2))[1] if ax is None else ax
         for y, (name, _, _, change, _, kind) in enumerate(rows):
             size = change / self.scales[name] if np.isfinite(change) else 1.0
             face = "none" if kind == "follows" else "#2b6cb0"
             ax.barh(y, size, color=face, edgecolor="#2b6cb0", height=0.6)
-        labels = [f"{r[0]}: {_value(r[1])} → {_value(r[2])} {r[4]}".rstrip() for r in rows]
+        labels = [f"{r[0]}: {shown(r[1])} → {shown(r[2])} {r[4]}".rstrip() for r in rows]
         ax.set_yticks(range(len(rows)), labels)
         ax.invert_yaxis()
         ax.axvline(0, color="0.4", linewidth=0.8)
         ax.set_xlabel("change in units of the feature's scale")
-        ax.set_title(f"Person {person}: {self.outcomes['status'].iloc[self._position(person)]}")
+        ax.set_title(
+            f"Person {person}: {self.outcomes['status'].iloc[position(self.outcomes, person)]}"
+        )
         return ax
 
     def plot_graphs(self, ax: Axes | None = None, most: int = 15) -> Axes:
@@ -266,23 +269,6 @@ class Recommendations(Result):
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
         return ax
 
-    def _position(self, person: Any) -> int:
-        matches = np.flatnonzero(np.asarray(self.outcomes.index == person))
-        if len(matches) == 1:
-            return int(matches[0])
-        if not len(matches):
-            raise QuestionError(
-                "is not among the people",
-                value=person,
-                advice=did_you_mean(person, self.outcomes.index[:1000]),
-            )
-        raise ParameterError(
-            f"names {len(matches)} people",
-            column="person",
-            value=person,
-            advice="Give the table a unique index, e.g. with reset_index(drop=True).",
-        )
-
     def save(self, path: str | Path, force: bool = False) -> Path:
         """Write to a folder; :func:`workbench.load` reads it back."""
         return saving.save(self, path, force)
@@ -291,6 +277,25 @@ class Recommendations(Result):
     def load(cls, path: str | Path) -> Recommendations:
         """Read what :meth:`save` wrote."""
         return saving.load(path)
+
+
+def position(table: pd.DataFrame, person: Any) -> int:
+    """Where the one row with a label is."""
+    matches = np.flatnonzero(np.asarray(table.index == person))
+    if len(matches) == 1:
+        return int(matches[0])
+    if not len(matches):
+        raise QuestionError(
+            "is not among the people",
+            value=person,
+            advice=did_you_mean(person, table.index[:1000]),
+        )
+    raise ParameterError(
+        f"names {len(matches)} people",
+        column="person",
+        value=person,
+        advice="Give the table a unique index, e.g. with reset_index(drop=True).",
+    )
 
 
 def _with_room(column: pd.Series, answered: np.ndarray) -> pd.Series:
@@ -304,24 +309,24 @@ def _sentence(row: tuple) -> str:
     name, today, new, change, unit, kind = row
     unit = f" {unit}" if unit else ""
     if kind == "hold":
-        return f"hold {name} at {_value(today)}{unit}"
+        return f"hold {name} at {shown(today)}{unit}"
     if kind == "follows" and np.isfinite(change):
         verb = "rises" if change > 0 else "falls"
-        return f"{name} {verb} by {number(abs(change))} to {_value(new)}{unit}"
+        return f"{name} {verb} by {number(abs(change))} to {shown(new)}{unit}"
     if kind == "follows":
-        return f"{name} goes from {_value(today)} to {_value(new)}{unit}"
+        return f"{name} goes from {shown(today)} to {shown(new)}{unit}"
     verb = "change" if not np.isfinite(change) else "raise" if change > 0 else "lower"
-    return f"{verb} {name} from {_value(today)} to {_value(new)}{unit}"
+    return f"{verb} {name} from {shown(today)} to {shown(new)}{unit}"
 
 
-def _value(value: Any) -> str:
+def shown(value: Any) -> str:
     """Four digits, so that a small change remains visible."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
         return str(value)
     return number(value) if abs(value) >= 1000 else f"{float(value):.4g}"
 
 
-def _join(parts: list[str]) -> str:
+def join(parts: list[str]) -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -209,16 +209,19 @@ def trade(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move one number a little and another as far as is then needed, for every pair of numbers.
 
-    Walks along the boundary, where neither alone can get cheaper. Only for up to six numbers.
-    Rows must be feasible, and stay so.
+    Walks along the boundary, where neither alone can get cheaper; a count goes in whole steps.
+    Only for up to six numbers. Rows must be feasible, and stay so.
     """
     mask, values = mask.copy(), values.copy()
-    numbers = np.flatnonzero(problem.movable & ~problem.space.discrete & ~problem.space.integer)
-    if not 1 < len(numbers) <= _TRADED:
+    numbers = problem.movable & ~problem.space.discrete
+    others = np.flatnonzero(numbers & ~problem.space.integer)
+    firsts = np.flatnonzero(numbers)
+    firsts = firsts if len(firsts) <= _TRADED else others
+    if len(firsts) < 2 or len(others) > _TRADED:
         return mask, values
     for steps in (_STEPS, 0.1 * _STEPS):
-        for first in numbers:
-            for other in numbers:
+        for first in firsts:
+            for other in others:
                 if other != first:
                     _trade(problem, x, mask, values, first, other, steps)
     return mask, values
@@ -237,7 +240,11 @@ def _trade(
     many = np.repeat(rows, len(steps))
     start, tried, acted = x[many], values[many].copy(), mask[many].copy()
     low, high = problem.reach(start)
-    tried[:, first] += np.tile(steps, len(rows)) * problem.cost.scale[first]
+    step = np.tile(steps, len(rows)) * problem.cost.scale[first]
+    if problem.space.integer[first]:
+        tried[:, first] = np.rint(tried[:, first] + np.sign(step) * np.maximum(np.abs(step), 1))
+    else:
+        tried[:, first] += step
     tried = np.clip(tried, low, high)
     acted[:, first] = True
     if problem.max_changes is not None:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError
-from ..tables.gate import table
+from ..tables.gate import as_frame, table
 from ..tables.schema import Schema
 
 
@@ -26,6 +26,7 @@ class Space:
     Args:
         schema: The features; discrete ones need their levels.
         dtypes: Column types to give back, by name.
+        today: Features that people's tables don't have, and the value they have today.
 
     Attributes:
         names: Feature names, sorted.
@@ -35,7 +36,12 @@ class Space:
         width: Number D of design columns.
     """
 
-    def __init__(self, schema: Schema, dtypes: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        schema: Schema,
+        dtypes: Mapping[str, Any] | None = None,
+        today: Mapping[str, float] | None = None,
+    ):
         self.features = tuple(sorted(schema, key=lambda f: f.name))
         for feature in self.features:
             if feature.is_discrete and not feature.levels:
@@ -46,7 +52,7 @@ class Space:
                 )
         self.schema = Schema(self.features)
         self.names = [f.name for f in self.features]
-        self.dtypes = dict(dtypes or {})
+        self.dtypes, self._today = dict(dtypes or {}), dict(today or {})
         self.discrete = np.array([f.is_discrete for f in self.features], dtype=bool)
         self.ordered = np.array([f.kind != "categorical" for f in self.features], dtype=bool)
         self.integer = np.array([f.kind == "count" for f in self.features], dtype=bool)
@@ -67,9 +73,29 @@ class Space:
     def codes(self, df: pd.DataFrame, what: str = "people") -> np.ndarray:
         """Codes of a caller's table, which passes the gate; NaN for an empty cell."""
         checked = table(
-            df, schema=self.schema, columns=self.names, what=what, min_rows=0, drop=False
+            self.today(df),
+            schema=self.schema,
+            columns=self.names,
+            what=what,
+            min_rows=0,
+            drop=False,
         )
         return self.read(checked.frame)
+
+    def today(self, df: pd.DataFrame) -> pd.DataFrame:
+        """A table with the features that only the problem knows, at their value of today."""
+        df = as_frame(df, "people", "x")[0] if self._today else df
+        for name, value in self._today.items():
+            if name not in df.columns:
+                df = df.assign(**{name: value})
+            elif not (df[name] == value).all():
+                raise DataError(
+                    f"is {value:g} for everybody before anything is done",
+                    column=name,
+                    row=df.index[int((df[name] != value).to_numpy().argmax())],
+                    advice="Leave the column out.",
+                )
+        return df
 
     def read(self, frame: pd.DataFrame) -> np.ndarray:
         """Codes of a table whose values are known to be legal."""

@@ -101,6 +101,7 @@ class Tree:
         value: Contribution of each leaf to the decision.
         tables: Node -> for each level whether it goes left.
         flipped: Nodes where numbers *above* the threshold go left.
+        missing: Whether an empty cell goes left; None where that is not known.
     """
 
     feature: np.ndarray
@@ -110,9 +111,15 @@ class Tree:
     value: np.ndarray
     tables: dict[int, np.ndarray]
     flipped: frozenset[int] = frozenset()
+    missing: np.ndarray | None = None
 
     def goes_left(self, node: int, codes: np.ndarray) -> np.ndarray:
         """Whether codes of the node's feature go left."""
+        empty = np.isnan(codes)
+        if empty.any():
+            left = np.full(len(codes), self.missing is not None and bool(self.missing[node]))
+            left[~empty] = self.goes_left(node, codes[~empty])
+            return left
         if node in self.tables:
             return self.tables[node][codes.astype(int)]
         at_most = codes <= self.threshold[node]

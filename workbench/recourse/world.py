@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import DataError, GraphError, QuestionError, did_you_mean, unrecorded
+from ..core.errors import (
+    DataError,
+    GraphError,
+    ParameterError,
+    QuestionError,
+    did_you_mean,
+    unrecorded,
+)
 from ..core.seeding import generator
+from ..graph.causal_graph import CausalGraph
 from .space import Space
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .problem import RecourseProblem
 
 _MOST_MASKS = 64
@@ -257,6 +267,26 @@ class LinearWorld:
                 column=world.space.names[j],
                 advice="Use GrowingSpheres or Wachter, which need no linearity.",
             )
+
+
+def causal_model(graph_or_scm: Any, data: pd.DataFrame | None) -> Any:
+    """The structural causal model that is given, or that of a DAG fitted to ``data``."""
+    if graph_or_scm is None or hasattr(graph_or_scm, "counterfactual"):
+        return graph_or_scm
+    if not isinstance(graph_or_scm, CausalGraph):
+        raise ParameterError(
+            "must be a fitted StructuralCausalModel or a CausalGraph",
+            column="graph_or_scm",
+            value=type(graph_or_scm).__name__,
+        )
+    if data is None:
+        raise QuestionError(
+            "a graph alone doesn't say how far changes travel",
+            advice="Pass data= to fit its mechanisms, or a fitted StructuralCausalModel.",
+        )
+    from ..scm.model import StructuralCausalModel
+
+    return StructuralCausalModel(graph_or_scm).fit(data)
 
 
 def _make_room(cache: dict, most: int) -> None:

@@ -44,6 +44,8 @@ class Feature:
         unit: Unit of measurement, shown with every number.
         actionable: Whether a person can change it: True, False, ``"increase"``, ``"decrease"``.
         cost: Relative cost of changing it by one unit of the problem's scale; positive.
+        drift: Change of a number per unit of time when a person merely waits, e.g. 1 for months
+            since an event where time is in months; see :class:`~workbench.recourse.Waiting`.
         missing: What to do with empty cells: ``"indicate"`` (fill with the median, or an own
             level, and add an indicator; says so), ``"drop"`` the row, or ``"refuse"``.
 
@@ -64,6 +66,7 @@ class Feature:
     actionable: bool | Literal["increase", "decrease"] = True
     cost: float = 1.0
     missing: Literal["indicate", "drop", "refuse"] = "indicate"
+    drift: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -83,6 +86,22 @@ class Feature:
                 column=self.name,
                 value=cost,
                 advice="Use actionable=False for what can't be changed.",
+            )
+        self._check_drift()
+
+    def _check_drift(self) -> None:
+        drift = self.drift
+        is_number = isinstance(drift, int | float) and not isinstance(drift, bool)
+        if not is_number or not math.isfinite(drift):
+            raise DataError("drift must be a number", column=self.name, value=drift)
+        if drift and not self.is_numeric:
+            raise DataError(f"is {self.kind}, so it has no drift", column=self.name, value=drift)
+        if self.kind == "count" and drift != int(drift):
+            raise DataError(
+                "is a count, so its drift is a whole number",
+                column=self.name,
+                value=drift,
+                advice="Count time in another unit, or make it continuous.",
             )
 
     def _one_of(self, field: str, allowed: tuple) -> None:
