@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -11,7 +13,7 @@ from ..core.saving import saveable
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
 from .problem import RecourseProblem
 from .robust_linear import Ball, Box, Margin, Robust, Segments, Wish
-from .robust_program import RobustProgram, out_of_reach
+from .robust_program import RobustProgram, out_of_reach, too_dear
 from .wachter import Wachter
 from .world import LinearWorld
 
@@ -25,10 +27,11 @@ class ROAR(RecourseMethod):
     """Recourse that the model still accepts after the worst shift of its weights.
 
     With w the weights (the intercept included) and Delta the shifts that are feared, ``"hard"``
-    minimises cost(x, a) subject to min over delta in Delta of score_{w + delta}(state(a)) >= margin,
-    and ``"penalised"`` minimises softplus(-worst score) + weight * cost(x, a), as published. Scores
-    are decisions (logits) beyond the target's, over the model's *own* inputs, after the scaler and
-    the encoder of its pipeline: the shift alpha |m|_1 depends on their unit and origin.
+    minimises cost(x, a) subject to min over delta in Delta of score_{w + delta}(state(a)) >=
+    margin, and ``"penalised"`` minimises softplus(-worst score) + weight * cost(x, a), as
+    published. Scores are decisions (logits) beyond the target's, over the model's *own* inputs,
+    after the scaler and the encoder of its pipeline: the shift alpha |m|_1 depends on their unit
+    and origin.
 
     - Linear models: the worst score is concave, so both forms are convex and solved exactly, for
       an L-infinity ball by sorting pieces (:mod:`~workbench.recourse.robust_linear`: whole tables
@@ -99,7 +102,7 @@ class ROAR(RecourseMethod):
 
     def _fit(self, problem: RecourseProblem) -> None:
         self._check()
-        shift = self._shift()
+        shift, self._asked = self._shift(), problem
         self._robust = self._solver = self._search = self._network = None
         if problem.view.inside.find("linear") is not None:
             self._robust = Robust.of(problem, shift)
@@ -110,14 +113,20 @@ class ROAR(RecourseMethod):
         from .robust_network import ShiftedNetwork, hardened
 
         if self._robust is not None:
-            beyond = self._robust.worst
             decide = _linear_decision(problem, self._robust)
+            quick, sure = hardened(problem, self._robust.worst, decide, self.margin), None
         else:
             self._network = ShiftedNetwork.of(problem, self.delta_max)
-            beyond = lambda design: self._network.worst(design, self.attack_rounds)  # noqa: E731
-            decide = self._network.descend(self.attack_rounds)
-        strict = hardened(problem, lambda d: beyond(d) - self.margin, decide)
-        self._search = Wachter(self.steps, self.learning_rate).fit(strict)
+            quick, sure = (self._hardened(rounds) for rounds in (self.attack_rounds, _CHECK_ROUNDS))
+        self._search = search_for(quick, self.steps, self.learning_rate, sure)
+
+    def _hardened(self, rounds: int) -> RecourseProblem:
+        from .robust_network import hardened
+
+        network = self._network
+        return hardened(
+            self._asked, lambda d: network.worst(d, rounds), network.descend(rounds), self.margin
+        )
 
     def _check(self) -> None:
         for name in ("delta_max", "margin"):
@@ -182,7 +191,7 @@ class ROAR(RecourseMethod):
         if self._solver is not None:
             wish = Wish(self.objective == "hard", float(self.margin), float(self.weight))
             return solve(self.problem_, self._solver, x, wish, progress)
-        actions = self._search._recommend(x, progress)
+        actions = self._search(x, progress)
         found = actions.status.words == FOUND
         if self._network is None or not found.any():
             return actions
@@ -214,6 +223,20 @@ class ROAR(RecourseMethod):
 
 
 Solver = Segments | RobustProgram
+Search = Callable[[np.ndarray, bool], Actions]
+
+
+def search_for(
+    problem: RecourseProblem, steps: int, rate: float, sure: RecourseProblem | None = None
+) -> Search:
+    """A search on a hardened problem: along the boundary, or where that can't go, by gradient."""
+    if problem.world is None and problem.cost.norm == "l1" and not problem.cost.curves:
+        from .robust_search import BoundarySearch
+
+        why = "no permitted action was found that keeps the worst case on the right side"
+        boundary = BoundarySearch(problem, steps, rate, sure)
+        return lambda x, progress: boundary.recommend(x, progress, why)
+    return Wachter(steps, rate).fit(problem)._recommend
 
 
 def exact_solver(problem: RecourseProblem, robust: Robust, time_limit: float) -> Solver:
@@ -253,9 +276,7 @@ def _at_once(problem: RecourseProblem, solver: Segments, x: np.ndarray, wish: Wi
             status.reasons[i] = out_of_reach(answer.most[i], wish)
         for i in np.flatnonzero(over):
             status.words[i] = INFEASIBLE
-            status.reasons[i] = (
-                f"every way costs at least {answer.cost[i]:.4g}, the budget is {problem.budget:g}"
-            )
+            status.reasons[i] = too_dear(answer.cost[i], problem.budget)
     bound = np.where(found, answer.cost, np.nan) if wish.hard else None
     return Actions(answer.values != x, answer.values, status, bound)
 

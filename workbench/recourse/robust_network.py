@@ -171,20 +171,25 @@ class Hardened:
 
 
 def hardened(
-    problem: RecourseProblem, beyond: Callable[[np.ndarray], np.ndarray], decide: Decide
+    problem: RecourseProblem,
+    beyond: Callable[[np.ndarray], np.ndarray],
+    decide: Decide,
+    margin: float = 0.0,
 ) -> RecourseProblem:
     """The problem with another decision.
 
     Args:
         beyond: Design rows -> decision beyond the target, turned so that positive is accepted.
         decide: The same, differentiable and as a decision of the model.
+        margin: How far beyond the target it must be.
     """
     link, sign = problem.view.link, problem.target.sign
     goal = inverse_link(link, problem.target.threshold)
 
     def score(codes: np.ndarray) -> np.ndarray:
-        return apply_link(link, goal + sign * beyond(problem.space.design(codes)))
+        reached = beyond(problem.space.design(codes)) - margin
+        return apply_link(link, goal + sign * reached)
 
     other = copy.copy(problem)
-    other.view = Hardened(problem.view, score, decide)
+    other.view = Hardened(problem.view, score, lambda design: decide(design) - sign * margin)
     return other

@@ -84,7 +84,7 @@ class RobustProgram:
         return plan
 
     def _why_not(self, x: np.ndarray, wish: Wish) -> str:
-        """Tell rules that contradict each other from a score that is out of reach, and say which."""
+        """Tell rules that contradict each other from a score that is out of reach."""
         highest = Wish(hard=False, weight=0.0)
         plan = _Robust(self.problem, self.robust, self.effects, x, highest, 0.0, reach=True)
         for _ in range(_ROUNDS):
@@ -102,6 +102,11 @@ def out_of_reach(most: float, wish: Wish) -> str:
         f"no permitted action keeps the worst-case score at {wish.floor:g} or more; "
         f"the largest that can be reached is {most:.4g}"
     )
+
+
+def too_dear(cost: float, budget: float) -> str:
+    """Why there is no robust recourse within the budget."""
+    return f"every way costs at least {cost:.4g}, the budget is {budget:g}"
 
 
 class _Robust(_Plan):
