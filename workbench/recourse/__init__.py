@@ -18,5 +18,8 @@ __getattr__, __dir__, __all__ = exports(
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
         "ROAR": ".roar",
+        "PROBE": ".probe",
+        "invalidation_probability": ".invalidation",
+        "shift_invalidation": ".invalidation",
     },
 )

@@ -14,6 +14,7 @@ from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Statu
 from .problem import RecourseProblem
 from .robust_linear import Ball, Box, Margin, Robust, Segments, Wish
 from .robust_program import RobustProgram, out_of_reach, too_dear
+from .structure import inverse_link
 from .wachter import Wachter
 from .world import LinearWorld
 
@@ -284,8 +285,6 @@ def _at_once(problem: RecourseProblem, solver: Segments, x: np.ndarray, wish: Wi
 def _linear_decision(problem: RecourseProblem, robust: Robust):
     """The worst decision of a linear model, differentiable, for searches."""
     import torch
-
-    from .structure import inverse_link
 
     goal = inverse_link(problem.view.link, problem.target.threshold)
     matrix = torch.from_numpy(robust.inputs.matrix.T.copy())
