@@ -20,7 +20,8 @@ from .world import LinearWorld
 
 _OBJECTIVES = ("hard", "penalised")
 _NORMS = ("linf", "l2")
-_CHECK_ROUNDS = 8
+_QUICK = 1  # starts of the attack while searching
+_CHECKED = (8, 8)  # rounds and starts of the attack that results must survive
 
 
 @saveable
@@ -118,15 +119,18 @@ class ROAR(RecourseMethod):
             quick, sure = hardened(problem, self._robust.worst, decide, self.margin), None
         else:
             self._network = ShiftedNetwork.of(problem, self.delta_max)
-            quick, sure = (self._hardened(rounds) for rounds in (self.attack_rounds, _CHECK_ROUNDS))
+            quick, sure = self._hardened(self.attack_rounds, _QUICK), self._hardened(*_CHECKED)
         self._search = search_for(quick, self.steps, self.learning_rate, sure)
 
-    def _hardened(self, rounds: int) -> RecourseProblem:
+    def _hardened(self, rounds: int, starts: int) -> RecourseProblem:
         from .robust_network import hardened
 
         network = self._network
         return hardened(
-            self._asked, lambda d: network.worst(d, rounds), network.descend(rounds), self.margin
+            self._asked,
+            lambda design: network.worst(design, rounds, starts),
+            network.descend(rounds, starts),
+            self.margin,
         )
 
     def _check(self) -> None:
@@ -220,7 +224,7 @@ class ROAR(RecourseMethod):
         design = self.problem_.space.design(codes)
         if self._robust is not None:
             return self._robust.worst(design)
-        return self._network.worst(design, _CHECK_ROUNDS)
+        return self._network.worst(design, *_CHECKED)
 
 
 Solver = Segments | RobustProgram

@@ -4,7 +4,8 @@ Weights of layer l, and its biases, move by up to h_l = alpha mean|W_l|. Given w
 each of its units can then move freely by h_l (|a|_1 + 1), because every unit has weights of its
 own: the search over all weights is one over a sign per unit. Signs follow the slope of the decision
 behind the unit and are asked again under the shift that they make, until nothing gets worse. With
-one hidden layer (and for linear models) that is the exact worst case; deeper it is a search.
+one hidden layer (and for linear models) that is the exact worst case; deeper it is a search, with
+several starts where a result is checked.
 """
 
 from __future__ import annotations
@@ -80,26 +81,26 @@ class ShiftedNetwork:
         sign, goal = problem.target.sign, inverse_link(link, problem.target.threshold)
         return cls(weights, biases, view.inside.inputs, sign, goal, link, alpha)
 
-    def worst(self, design: np.ndarray, rounds: int) -> np.ndarray:
+    def worst(self, design: np.ndarray, rounds: int, starts: int = 1) -> np.ndarray:
         """Decision beyond the target after the worst shift found, ``(n,)``."""
         parts = [
-            self._worst(torch.from_numpy(design[at : at + _ROWS]), rounds)
+            self._worst(torch.from_numpy(design[at : at + _ROWS]), rounds, starts)
             for at in range(0, len(design), _ROWS)
         ]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def _worst(self, design: Tensor, rounds: int) -> np.ndarray:
+    def _worst(self, design: Tensor, rounds: int, starts: int) -> np.ndarray:
         with torch.no_grad():
             inputs = design @ self.matrix + self.offset
-            return self.attack(inputs, rounds)[1].numpy()
+            return self.attack(inputs, rounds, starts)[1].numpy()
 
-    def descend(self, rounds: int) -> Decide:
+    def descend(self, rounds: int, starts: int = 1) -> Decide:
         """Differentiable worst decision of design rows; the worst shift is held (Danskin)."""
 
         def decide(design: Tensor) -> Tensor:
             inputs = design @ self.matrix + self.offset
             with torch.no_grad():
-                signs, _ = self.attack(inputs, rounds)
+                signs, _ = self.attack(inputs, rounds, starts)
             return self.sign * self.forward(inputs, signs)[0] + self.goal
 
         return decide
@@ -119,22 +120,35 @@ class ShiftedNetwork:
             hidden = hidden.relu()
         raise AssertionError("a network has a last layer")
 
-    def attack(self, inputs: Tensor, rounds: int) -> tuple[list[Tensor], Tensor]:
-        """Signs per hidden layer ``(n, units)`` of the worst shift found, and its decisions."""
-        worst, read = self.forward(inputs, None)
-        signs = self._signs(read, None)
-        best = None
-        for _ in range(rounds):
-            worst, read = self.forward(inputs, signs)
-            if best is None:
-                best, kept = worst, signs
+    def attack(self, inputs: Tensor, rounds: int, starts: int = 1) -> tuple[list[Tensor], Tensor]:
+        """Signs per hidden layer ``(n, units)`` of the worst shift found, and its decisions.
+
+        Starts: from the slopes at the network as it is, from those with every unit active, and
+        from drawn signs, which are the same for all rows, so that rows don't depend on each other.
+        """
+        _, read = self.forward(inputs, None)
+        kept, best = self._descent(inputs, self._signs(read, None), rounds)
+        generator = torch.Generator().manual_seed(0)
+        for start in range(1, starts if len(self.weights) > 2 else 1):
+            if start == 1:
+                signs = self._signs([torch.ones_like(r) for r in read], None)
             else:
-                lower = (worst < best)[:, None]
-                kept = [torch.where(lower, s, k) for s, k in zip(signs, kept, strict=True)]
-                best = torch.minimum(worst, best)
-            if len(self.weights) < 3:  # the slope behind one hidden layer doesn't change
-                break
+                shapes = [(1, r.shape[1]) for r in read[1:]]
+                drawn = [torch.randint(0, 2, s, generator=generator) * 2.0 - 1 for s in shapes]
+                signs = [s.double().expand(len(inputs), -1) for s in drawn]
+            kept, best = _lower((kept, best), self._descent(inputs, signs, rounds))
+        return kept, best
+
+    def _descent(
+        self, inputs: Tensor, signs: list[Tensor], rounds: int
+    ) -> tuple[list[Tensor], Tensor]:
+        """Signs asked again under the shift that they make; the lowest decisions met."""
+        best, read = self.forward(inputs, signs)
+        kept = signs
+        for _ in range(rounds - 1 if len(self.weights) > 2 else 0):
             signs = self._signs(read, signs)
+            worst, read = self.forward(inputs, signs)
+            kept, best = _lower((kept, best), (signs, worst))
         return kept, best
 
     def _signs(self, read: list[Tensor], signs: list[Tensor] | None) -> list[Tensor]:
@@ -150,6 +164,15 @@ class ShiftedNetwork:
             slope = slope + self.widths[k] * (through * push).sum(1, keepdim=True)
             found.insert(0, torch.where(slope > 0, -1.0, 1.0).double())
         return found
+
+
+def _lower(
+    one: tuple[list[Tensor], Tensor], other: tuple[list[Tensor], Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """Row by row the shift with the lower decision."""
+    lower = (other[1] < one[1])[:, None]
+    signs = [torch.where(lower, b, a) for a, b in zip(one[0], other[0], strict=True)]
+    return signs, torch.minimum(one[1], other[1])
 
 
 class Hardened:
