@@ -118,10 +118,10 @@ def test_no_rule_is_broken_for_many_people(more):
 
 
 def test_probe_holds_its_rate_on_fresh_noise():
-    problem, plan, found = held(3, PROBE(0.15, 0.3, draws=4096, steps=40), n=3)
+    problem, plan, found = held(3, PROBE(0.15, 0.1, draws=4096, steps=40), n=6)
     assert found.any()
     new = plan.recommended[found]
-    chance = invalidation_probability(problem, new, sigma=0.3, draws=8192, random_state=9)
+    chance = invalidation_probability(problem, new, sigma=0.1, draws=8192, random_state=9)
     assert chance.max() <= 0.155
 
 

@@ -126,18 +126,25 @@ class ShiftedNetwork:
         Starts: from the slopes at the network as it is, from those with every unit active, and
         from drawn signs, which are the same for all rows, so that rows don't depend on each other.
         """
+        n, deep = len(inputs), len(self.weights) > 2
         _, read = self.forward(inputs, None)
-        kept, best = self._descent(inputs, self._signs(read, None), rounds)
+        first = [self._signs(read, None)]
         generator = torch.Generator().manual_seed(0)
-        for start in range(1, starts if len(self.weights) > 2 else 1):
+        for start in range(1, starts if deep else 1):
             if start == 1:
-                signs = self._signs([torch.ones_like(r) for r in read], None)
+                first.append(self._signs([torch.ones_like(r) for r in read], None))
             else:
                 shapes = [(1, r.shape[1]) for r in read[1:]]
                 drawn = [torch.randint(0, 2, s, generator=generator) * 2.0 - 1 for s in shapes]
-                signs = [s.double().expand(len(inputs), -1) for s in drawn]
-            kept, best = _lower((kept, best), self._descent(inputs, signs, rounds))
-        return kept, best
+                first.append([s.double().expand(n, -1) for s in drawn])
+        count = len(first)
+        together = [torch.cat(layer) for layer in zip(*first, strict=True)]
+        signs, values = self._descent(inputs.repeat(count, 1), together, rounds)
+        if count == 1:
+            return signs, values
+        values, pick = values.reshape(count, n).min(dim=0)
+        rows = pick * n + torch.arange(n)
+        return [s[rows] for s in signs], values
 
     def _descent(
         self, inputs: Tensor, signs: list[Tensor], rounds: int
@@ -148,7 +155,9 @@ class ShiftedNetwork:
         for _ in range(rounds - 1 if len(self.weights) > 2 else 0):
             signs = self._signs(read, signs)
             worst, read = self.forward(inputs, signs)
-            kept, best = _lower((kept, best), (signs, worst))
+            lower = (worst < best)[:, None]
+            kept = [torch.where(lower, s, k) for s, k in zip(signs, kept, strict=True)]
+            best = torch.minimum(best, worst)
         return kept, best
 
     def _signs(self, read: list[Tensor], signs: list[Tensor] | None) -> list[Tensor]:
@@ -164,15 +173,6 @@ class ShiftedNetwork:
             slope = slope + self.widths[k] * (through * push).sum(1, keepdim=True)
             found.insert(0, torch.where(slope > 0, -1.0, 1.0).double())
         return found
-
-
-def _lower(
-    one: tuple[list[Tensor], Tensor], other: tuple[list[Tensor], Tensor]
-) -> tuple[list[Tensor], Tensor]:
-    """Row by row the shift with the lower decision."""
-    lower = (other[1] < one[1])[:, None]
-    signs = [torch.where(lower, b, a) for a, b in zip(one[0], other[0], strict=True)]
-    return signs, torch.minimum(one[1], other[1])
 
 
 class Hardened:
