@@ -157,7 +157,8 @@ def choose_alpha(model, fold: Fold, seed: int, quick: bool) -> float:
     for k in range(3 if quick else 10):
         rows = rng.integers(len(fold.today), size=len(fold.today))
         others.append(accepts(network(fold.today.iloc[rows], fold.label[rows], seed=k + 1)))
-    people = fold.today[~accepts(model)(fold.today)].iloc[:40].reset_index(drop=True)
+    people = fold.today[~accepts(model)(fold.today)].iloc[: 8 if quick else 40]
+    people = people.reset_index(drop=True)
     asked, best = problem(model, fold), _ALPHAS[0]
     for alpha in _ALPHAS:
         plan = ROAR(alpha).fit(asked).recommend(people, progress=False)
@@ -183,6 +184,7 @@ def run_one(dataset: str, kind: str, quick: bool, seed: int) -> Iterator[Record]
             break
         today, later = fit(fold.today, fold.label), fit(fold.later, fold.later_label)
         people = fold.people[~accepts(today)(fold.people)].reset_index(drop=True)
+        people = people.iloc[:8] if quick else people
         if not len(people):
             continue
         alpha = choose_alpha(today, fold, seed + k, quick) if is_network else _ALPHA

@@ -101,6 +101,7 @@ def held(seed, method, n=12, **more):
     return problem, plan, found
 
 
+@pytest.mark.slow
 def test_plans_survive_the_worst_shift_and_keep_the_rules():
     method = ROAR(0.05, steps=40)
     _, plan, found = held(3, method, n=5)
@@ -117,6 +118,7 @@ def test_no_rule_is_broken_for_many_people(more):
         held(seed, PROBE(0.2, 0.2, draws=1024, steps=60), n=40, **more)
 
 
+@pytest.mark.slow
 def test_probe_holds_its_rate_on_fresh_noise():
     problem, plan, found = held(3, PROBE(0.15, 0.1, draws=4096, steps=40), n=6)
     assert found.any()
