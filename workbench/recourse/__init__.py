@@ -29,5 +29,9 @@ __getattr__, __dir__, __all__ = exports(
         "Scorecard": ".scorecard",
         "reasons": ".reasons",
         "Reasons": ".reasons_answer",
+        "ROAR": ".roar",
+        "PROBE": ".probe",
+        "invalidation_probability": ".invalidation",
+        "shift_invalidation": ".invalidation",
     },
 )

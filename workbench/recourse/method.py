@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ..core import saving
 from ..core.errors import ParameterError, recording, warn
@@ -22,6 +24,7 @@ ACCEPTED = "already accepted"
 INFEASIBLE = "infeasible"
 NOT_FOUND = "not found"
 INCOMPLETE = "incomplete"
+_ROWS = 50_000  # people asked at a time
 _SURE = 0.95  # validity below which a plan comes with a warning
 
 
@@ -107,6 +110,8 @@ class RecourseMethod(Parameterised):
     def recommend(self, df: pd.DataFrame, *, progress: bool = True) -> Recommendations:
         """What each person could do, in the order of the rows.
 
+        Large tables are asked in parts of 50,000 rows, so that memory grows with the answer only.
+
         Args:
             df: People, matched by column name; other columns are carried along.
             progress: Show a bar when it takes more than two seconds.
@@ -121,10 +126,12 @@ class RecourseMethod(Parameterised):
             frame = problem.space.today(frame)
             x = problem.space.codes(frame)
             answer = _Answer(problem, frame, x)
-            ask = answer.open()
-            if len(ask):
-                answer.settle(ask, self._recommend(x[ask], progress))
-                answer.doubt()
+            for rows in _parts(len(x), "people", progress):
+                ask = answer.open(rows)
+                if len(ask):
+                    answer.settle(ask, self._recommend(x[ask], progress))
+            answer.doubt()
+            answer.place(progress)
         # What the causal model warned of when it was fitted is a condition of every plan.
         known = getattr(problem.scm, "warnings_", ())
         return answer.result(repr(self), tuple(dict.fromkeys((*known, *notes))))
@@ -145,6 +152,14 @@ class RecourseMethod(Parameterised):
         return saving.load(path, model=model)
 
 
+def _parts(n: int, what: str, progress: bool) -> Iterator[np.ndarray]:
+    """Positions of a table in parts, with a bar where there are several."""
+    starts = range(0, n, _ROWS)
+    hidden = not progress or n <= _ROWS
+    for start in tqdm(starts, desc=what, delay=2, disable=hidden, leave=False):
+        yield np.arange(start, min(start + _ROWS, n))
+
+
 class _Answer:
     """Statuses and recommended values of one table while they are being settled."""
 
@@ -157,16 +172,16 @@ class _Answer:
         self.state = x.copy()
         self.score, self.after = np.full(n, np.nan), np.full(n, np.nan)
         self.cost, self.bound = np.full(n, np.nan), np.full(n, np.nan)
-        self.validity = np.ones(n)
+        self.validity, self.plausibility = np.ones(n), np.full(n, np.nan)
 
-    def open(self) -> np.ndarray:
-        """Positions of the people who need a recommendation; the others get their status."""
+    def open(self, rows: np.ndarray) -> np.ndarray:
+        """Those of the rows who need a recommendation; the others get their status."""
         problem = self.problem
-        gaps = np.isnan(self.x)
+        gaps = np.isnan(self.x[rows])
         for i in np.flatnonzero(gaps.any(axis=1)):
             empty = [n for n, g in zip(problem.space.names, gaps[i], strict=True) if g]
-            self.reasons[i] = f"{', '.join(map(repr, empty))} is empty"
-        full = np.flatnonzero(~gaps.any(axis=1))
+            self.reasons[rows[i]] = f"{', '.join(map(repr, empty))} is empty"
+        full = rows[~gaps.any(axis=1)]
         self.score[full] = problem.view.score(self.frame.iloc[full])
         done = full[problem.accepts(self.score[full])]
         self.words[done], self.reasons[done] = ACCEPTED, "reaches the target today"
@@ -230,13 +245,21 @@ class _Answer:
                 names,
             )
 
+    @property
+    def answered(self) -> np.ndarray:
+        return (self.words == FOUND) | (self.words == ACCEPTED)
+
+    def place(self, progress: bool) -> None:
+        """How common the recommended rows are."""
+        if self.problem.data is None:
+            return
+        for rows in _parts(len(self.x), "plausibility", progress):
+            rows = rows[self.answered[rows]]
+            self.plausibility[rows] = self.problem.plausibility(self.state[rows])
+
     def result(self, method: str, notes: tuple) -> Recommendations:
-        problem, words = self.problem, self.words
-        answered = (words == FOUND) | (words == ACCEPTED)
+        problem, words, answered = self.problem, self.words, self.answered
         state = np.where(answered[:, None], self.state, self.x)
-        plausibility = np.full(len(words), np.nan)
-        if problem.data is not None:
-            plausibility[answered] = problem.plausibility(state[answered])
         with np.errstate(invalid="ignore"):
             gap = np.maximum(self.cost - self.bound, 0.0)
         outcomes = pd.DataFrame(
@@ -245,7 +268,7 @@ class _Answer:
                 "reason": self.reasons,
                 "cost": self.cost,
                 "validity": np.where(answered, self.validity, 0.0),
-                "plausibility": plausibility,
+                "plausibility": self.plausibility,
                 "bound": self.bound,
                 "gap": gap,
                 "score": self.score,
