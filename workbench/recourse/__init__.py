@@ -17,5 +17,6 @@ __getattr__, __dir__, __all__ = exports(
         "Wachter": ".wachter",
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
+        "Acceptance": ".acceptance",
     },
 )

@@ -12,6 +12,11 @@ _NEIGHBOURS = 5
 _MOST_POINTS = 5000
 
 
+def placed(space: Space, codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Codes as points: numbers in units of ``scale``, a changed level one unit away, ``(n, D)``."""
+    return space.design(codes) / np.where(space.discrete, 2**0.5, scale)[space.owner]
+
+
 class Density:
     """Share of the data that lies in sparser regions than a row: 1 is as common as it gets.
 
@@ -20,9 +25,7 @@ class Density:
     """
 
     def __init__(self, space: Space, data: np.ndarray, scale: np.ndarray):
-        self.space = space
-        size = np.where(space.discrete, 2**0.5, scale)
-        self._size = size[space.owner]
+        self.space, self.scale = space, scale
         points = np.unique(self._place(data), axis=0)
         if len(points) > _MOST_POINTS:
             points = points[generator(0).choice(len(points), _MOST_POINTS, replace=False)]
@@ -36,7 +39,7 @@ class Density:
         return 1.0 - rank / len(self._usual)
 
     def _place(self, codes: np.ndarray) -> np.ndarray:
-        return self.space.design(codes) / self._size
+        return placed(self.space, codes, self.scale)
 
     def _distance(self, points: np.ndarray, k: int) -> np.ndarray:
         return self._tree.query(points, k=[min(k, self._tree.n)])[0][:, 0]

@@ -78,17 +78,29 @@ class RecourseMethod(Parameterised):
 
     A method defines ``_recommend(x, progress) -> Actions`` for the codes ``(n, F)`` of people that
     are not accepted, and ``_fit(problem)`` where there is something to learn. It needs no checks:
-    the front door has made them, and verifies every proposal with the model itself.
+    the front door has made them, and verifies every proposal with the model itself. One that sets
+    ``_learns_from_labels`` defines ``_fit(problem, labels)``.
     """
 
-    def fit(self, problem: RecourseProblem) -> Self:
-        """Prepare for a problem."""
+    _learns_from_labels = False
+
+    def fit(self, problem: RecourseProblem, labels: Any = None) -> Self:
+        """Prepare for a problem.
+
+        Args:
+            problem: What is asked.
+            labels: What really happened to the rows of the problem's data, for methods that learn
+                from outcomes: classes of the model, or true and false; a Series is matched by
+                index.
+        """
         if not isinstance(problem, RecourseProblem):
             raise ParameterError(
                 "must be a RecourseProblem", column="problem", value=type(problem).__name__
             )
+        if labels is not None and not self._learns_from_labels:
+            raise ParameterError(f"{type(self).__name__} learns nothing from them", column="labels")
         with recording():
-            self._fit(problem)
+            self._fit(problem, *([labels] if self._learns_from_labels else []))
         self.problem_ = problem
         return self
 
@@ -116,7 +128,7 @@ class RecourseMethod(Parameterised):
         known = getattr(problem.scm, "warnings_", ())
         return answer.result(repr(self), tuple(dict.fromkeys((*known, *notes))))
 
-    def _fit(self, problem: RecourseProblem) -> None:
+    def _fit(self, problem: RecourseProblem, *labels: Any) -> None:
         """Learn what the method needs; most need nothing."""
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:

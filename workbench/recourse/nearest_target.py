@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..core.errors import ParameterError
 from ..core.saving import saveable
 from .method import Actions, RecourseMethod, Status
+from .outcomes import favourable
 from .problem import RecourseProblem
 
 _CELLS = 2_000_000
@@ -19,6 +22,8 @@ class NearestTarget(RecourseMethod):
     For a person x: argmin of cost(x, z) over rows z with score(z) beyond the threshold by
     ``margin``, that x can reach under the schema's constraints. With a causal model the person
     sets the actionable features to the row's values and the rest follows.
+
+    Fitted with ``labels``, only rows whose outcome was favourable count.
 
     Plausible by construction (z is a real row) and hard to invalidate (z is rarely on the
     boundary), but it changes many features, reveals rows of the data, and finds nothing for people
@@ -46,7 +51,9 @@ class NearestTarget(RecourseMethod):
         self.margin = margin
         self.candidates = candidates
 
-    def _fit(self, problem: RecourseProblem) -> None:
+    _learns_from_labels = True
+
+    def _fit(self, problem: RecourseProblem, labels: Any) -> None:
         if problem.data is None:
             raise ParameterError(
                 "NearestTarget needs rows the model knows",
@@ -59,6 +66,8 @@ class NearestTarget(RecourseMethod):
             raise ParameterError("must be at least 1", column="candidates", value=self.candidates)
         accepted = problem.accepts(problem.scores)
         accepted &= problem.target.margin(problem.scores) >= self.margin
+        if labels is not None:
+            accepted &= favourable(problem, labels)
         self.targets_ = np.unique(problem.data[accepted], axis=0)  # (m, F)
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:

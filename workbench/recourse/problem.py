@@ -110,7 +110,11 @@ class RecourseProblem:
             _complete(schema, checked, names),
             None if data is None else {n: as_frame(data, "data", "x")[0].dtypes[n] for n in names},
         )
-        self.data = None if checked is None else _full_rows(self.space.read(checked.frame))
+        self.data, self.rows = None, None  # codes of the full rows of data, and their index labels
+        if checked is not None:
+            codes = self.space.read(checked.frame)
+            full = ~np.isnan(codes).any(axis=1)
+            self.data, self.rows = codes[full], checked.frame.index[full]
         self._set_reach()
         self.target = Target.read(target)
         self.view = ModelView(
@@ -393,7 +397,7 @@ class RecourseProblem:
         scale = self.scale_name
         return {
             "schema": self.space.schema,
-            "data": None if self.data is None else self.space.frame(self.data),
+            "data": None if self.data is None else self.space.frame(self.data, self.rows),
             "target": self.target,
             "cost": self.cost_name,
             "scale": dict(scale) if isinstance(scale, Mapping) else scale,
@@ -484,7 +488,3 @@ def _complete(schema: Schema | None, checked: Table | None, names: list[str]) ->
     if checked is None:
         return schema.select(names)
     return checked.schema.select(names)
-
-
-def _full_rows(codes: np.ndarray) -> np.ndarray:
-    return codes[~np.isnan(codes).any(axis=1)]
