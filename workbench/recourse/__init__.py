@@ -18,5 +18,6 @@ __getattr__, __dir__, __all__ = exports(
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
         "Acceptance": ".acceptance",
+        "GenRe": ".genre",
     },
 )
