@@ -15,6 +15,7 @@ from workbench.core.errors import (
 from workbench.recourse import (
     Coupling,
     ExactRecourse,
+    GenRe,
     GrowingSpheres,
     NearestTarget,
     Recommendations,
@@ -39,6 +40,7 @@ METHODS = [
     Wachter(steps=60),
     GrowingSpheres(samples=16, rounds=2),
     NearestTarget(),
+    GenRe(score_bar=0.0, unalike="combine", epochs=3),
 ]
 
 
@@ -97,7 +99,8 @@ def broken_rules(today, plan):
 def check(method, model, n, seed, **more):
     df = people(n, seed)
     data = people(300, 0)
-    data = data if not isinstance(method, NearestTarget) else pd.concat([data, _reachable(df)])
+    if isinstance(method, NearestTarget):
+        data = pd.concat([data, _reachable(df)])
     problem = RecourseProblem(
         model,
         schema=SCHEMA,

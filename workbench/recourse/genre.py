@@ -21,6 +21,7 @@ from .problem import RecourseProblem
 from .trimmed_target import TrimmedTarget
 
 PAIRS = ("empirical", "trimmed")
+UNALIKE = ("exclude", "combine")
 SELECT = ("h", "cost", "likelihood")
 _MOST_PEOPLE = {"empirical": 20_000, "trimmed": 1_500}  # people that a generator learns from
 _FINALISTS = 4  # samples per person that are trimmed
@@ -58,6 +59,9 @@ class GenRe(RecourseMethod):
         chance_bar: Chance of a favourable outcome that samples should have.
         top_k: Nearest accepted rows that each row is paired with.
         samples: Outcomes drawn per person.
+        unalike: What of accepted rows that differ from a person in what can't change: ``"exclude"``
+            them, exactly; or ``"combine"`` their other values with the person's own, as far as
+            the model accepts that (for numbers that can't change, which nobody shares).
         temperature: Below 1 sharpens each draw towards the likeliest, above flattens it.
         select: Which sample comes first: the highest score ("h", published), the cheapest
             ("cost") or the most likely under the generator ("likelihood").
@@ -101,6 +105,7 @@ class GenRe(RecourseMethod):
         score_bar: float = 0.2,
         chance_bar: float = 0.6,
         top_k: int = 1000,
+        unalike: Literal["exclude", "combine"] = "exclude",
         samples: int = 10,
         temperature: float = 0.3,
         select: Literal["h", "cost", "likelihood"] = "cost",
@@ -119,6 +124,7 @@ class GenRe(RecourseMethod):
         self.score_bar = score_bar
         self.chance_bar = chance_bar
         self.top_k = top_k
+        self.unalike = unalike
         self.samples = samples
         self.temperature = temperature
         self.select = select
@@ -183,7 +189,14 @@ class GenRe(RecourseMethod):
         if self.pairs == "trimmed":
             return trimmed_pairs(self.teacher_, people, self.epochs, seed)
         return empirical_pairs(
-            problem, people, self.targets_, self.lam, self.top_k, self.epochs, seed
+            problem,
+            people,
+            self.targets_,
+            self.lam,
+            self.top_k,
+            self.epochs,
+            seed,
+            self.score_bar if self.unalike == "combine" else None,
         )
 
     def _check(self) -> None:
@@ -198,7 +211,7 @@ class GenRe(RecourseMethod):
         for name in ("temperature", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ParameterError("must be positive", column=name, value=getattr(self, name))
-        for name, known in (("pairs", PAIRS), ("select", SELECT)):
+        for name, known in (("pairs", PAIRS), ("unalike", UNALIKE), ("select", SELECT)):
             if getattr(self, name) not in known:
                 raise ParameterError(
                     f"must be one of {', '.join(map(repr, known))}",
@@ -233,7 +246,8 @@ class GenRe(RecourseMethod):
         if self.net_ is None:
             reasons[:] = "no row of the data is worth becoming: none is accepted with enough room"
             return reasons
-        law = PairLaw(self.problem_, self.targets_, self.lam, self.top_k)
+        combine = self.pairs == "empirical" and self.unalike == "combine"
+        law = PairLaw(self.problem_, self.targets_, self.lam, self.top_k, combine)
         fixed = [
             n
             for n, m in zip(self.problem_.space.names, self.problem_.movable, strict=True)

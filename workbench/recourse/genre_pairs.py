@@ -26,23 +26,33 @@ class PairLaw:
         targets: Codes ``(m, F)``.
         lam: Weight of the cost; 0 draws targets uniformly, a large one takes the nearest.
         top_k: Targets kept per person.
+        combine: Whether targets that differ in what can't change count too. What differs there
+            then costs as if it could change, so that targets alike in it are likelier.
     """
 
-    def __init__(self, problem: RecourseProblem, targets: np.ndarray, lam: float, top_k: int):
-        self.problem, self.targets, self.lam = problem, targets, lam
+    def __init__(
+        self,
+        problem: RecourseProblem,
+        targets: np.ndarray,
+        lam: float,
+        top_k: int,
+        combine: bool = False,
+    ):
+        self.problem, self.targets, self.lam, self.combine = problem, targets, lam, combine
+        self.counted = np.ones_like(problem.movable) if combine else problem.movable
         self.top_k = min(top_k, len(targets))
         self._legal = problem.couplings.hold(targets, problem.cost.scale)
-        self._places = _coordinates(problem, targets) if problem.cost.norm == "l1" else None
+        self._places = self._coordinates(targets) if problem.cost.norm == "l1" else None
 
     def costs(self, x: np.ndarray) -> np.ndarray:
         """Cost for each person to become each target, ``(n, m)``; infinite where forbidden."""
         problem, targets = self.problem, self.targets
         if self._places is not None:
-            cost = cdist(_coordinates(problem, x), self._places, "cityblock").round(9)
+            cost = cdist(self._coordinates(x), self._places, "cityblock").round(9)
         else:
             start = np.broadcast_to(x[:, None, :], (len(x), *targets.shape))
             goal = np.broadcast_to(targets, start.shape)
-            cost = problem.cost(start, problem.movable & (goal != start), goal)
+            cost = problem.cost(start, self.counted & (goal != start), goal)
         cost[~self._reachable(x)] = np.inf
         if problem.budget is not None:
             cost[cost > problem.budget * (1 + 1e-9)] = np.inf
@@ -51,7 +61,7 @@ class PairLaw:
     def _reachable(self, x: np.ndarray) -> np.ndarray:
         problem, targets = self.problem, self.targets
         good = np.repeat(self._legal[None, :], len(x), axis=0)
-        for j in np.flatnonzero(~problem.movable):
+        for j in np.flatnonzero(~self.counted):
             good &= x[:, j, None] == targets[:, j]
         low, high = problem.reach(x)
         for j in np.flatnonzero(problem.movable):
@@ -118,18 +128,17 @@ class PairLaw:
             out[part] = good.any(axis=1)
         return out
 
-
-def _coordinates(problem: RecourseProblem, codes: np.ndarray) -> np.ndarray:
-    """Rows whose city-block distance is the "l1" cost of moving between them."""
-    cost, columns = problem.cost, []
-    for j in np.flatnonzero(problem.movable):
-        column = codes[:, j]
-        if cost.by_level[j]:
-            levels = np.arange(len(problem.space.features[j].levels))
-            half = 0.5 * cost.weights[j]
-            columns.append(half * (column[:, None] == levels))
-        else:
-            origin = np.full_like(codes, problem.low[j] if np.isfinite(problem.low[j]) else 0.0)
-            away = cost.moves(origin, codes)[:, j]
-            columns.append((away * np.sign(column - origin[:, j]))[:, None])
-    return np.hstack(columns)
+    def _coordinates(self, codes: np.ndarray) -> np.ndarray:
+        """Rows whose city-block distance is the "l1" cost of moving between them."""
+        problem, cost, columns = self.problem, self.problem.cost, []
+        for j in np.flatnonzero(self.counted):
+            column = codes[:, j]
+            if cost.by_level[j]:
+                levels = np.arange(len(problem.space.features[j].levels))
+                half = 0.5 * cost.weights[j]
+                columns.append(half * (column[:, None] == levels))
+            else:
+                origin = np.full_like(codes, problem.low[j] if np.isfinite(problem.low[j]) else 0.0)
+                away = cost.moves(origin, codes)[:, j]
+                columns.append((away * np.sign(column - origin[:, j]))[:, None])
+        return np.hstack(columns)

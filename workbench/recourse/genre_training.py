@@ -50,10 +50,20 @@ def empirical_pairs(
     top_k: int,
     draws: int,
     random_state: Seed,
+    combine_from: float | None = None,
 ) -> Pairs:
     """Draws from :class:`PairLaw`; held-out people meet held-out targets only.
 
     People who can become no target are left out.
+
+    Args:
+        problem, targets, lam, top_k: As for the law.
+        people: Codes ``(n, F)``.
+        draws: Ends per person.
+        random_state: Seed.
+        combine_from: If given, targets may differ from the person in what can't change; the end
+            is then the target with the person's own values there, drawn again unless its score
+            is beyond the threshold by as much.
     """
     split, draw = (generator(s) for s in spawn(random_state, 2))
     held, apart = held_out(len(people), split), held_out(len(targets), split)
@@ -62,11 +72,38 @@ def empirical_pairs(
     picks = np.full((len(people), draws), -1, dtype=np.int64)
     for rows, ends in ((held, apart), (~held, ~apart)):
         if rows.any():
-            law = PairLaw(problem, targets[ends], lam, top_k)
+            law = PairLaw(problem, targets[ends], lam, top_k, combine_from is not None)
             found = law.draw(people[rows], draws, draw)
             picks[rows] = np.append(np.flatnonzero(ends), -1)[found]
+    if combine_from is not None:
+        targets, picks = _combined(problem, people, targets, picks, combine_from)
     some = picks[:, 0] >= 0
     return Pairs(people[some], targets, picks[some], held[some])
+
+
+def _combined(
+    problem: RecourseProblem,
+    people: np.ndarray,
+    targets: np.ndarray,
+    picks: np.ndarray,
+    bar: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets with each person's unchangeable values, and picks of those that are accepted."""
+    n, draws = picks.shape
+    if not len(targets):
+        return targets, picks
+    ends = np.where(problem.movable, targets[picks], people[:, None, :]).reshape(n * draws, -1)
+    scores = problem.score(ends)
+    start = np.repeat(people, draws, axis=0)
+    good = problem.accepts(scores) & (problem.target.margin(scores) >= bar)
+    good &= problem.permitted(start, ends != start, ends, ends) & (picks.ravel() >= 0)
+    good = good.reshape(n, draws)
+    # The accepted draws of a person, over and over, in the place of those that are not.
+    count = good.sum(axis=1)
+    order = np.argsort(~good, axis=1, kind="stable")
+    turn = np.arange(draws) % np.maximum(count, 1)[:, None]
+    again = np.take_along_axis(order, turn, axis=1) + draws * np.arange(n)[:, None]
+    return ends, np.where(count[:, None] > 0, again, -1)
 
 
 def trimmed_pairs(

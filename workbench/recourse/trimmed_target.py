@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..core.errors import ParameterError, QuestionError
+from ..core.errors import QuestionError
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator
 from .acceptance import Acceptance
@@ -22,7 +22,14 @@ _SHARES = ((0.0,), (0.5,), (0.5, 0.75, 0.9))
 
 @saveable
 class TrimmedTarget(RecourseMethod):
-    def __init__(self, score_bar=0.2, chance_bar=0.7, pool: int = 24, finalists: int = 8, random_state: Seed = 0):
+    def __init__(
+        self,
+        score_bar=0.2,
+        chance_bar=0.7,
+        pool: int = 24,
+        finalists: int = 8,
+        random_state: Seed = 0,
+    ):
         self.score_bar, self.chance_bar = score_bar, chance_bar
         self.pool = pool
         self.finalists = finalists
@@ -36,7 +43,9 @@ class TrimmedTarget(RecourseMethod):
                 "TrimmedTarget sets features and knows nothing of what follows from them",
                 advice="Use NearestTarget or GrowingSpheres with a causal model.",
             )
-        self.acceptance_ = Acceptance(self.score_bar, self.chance_bar, self.random_state).fit(problem, labels)
+        self.acceptance_ = Acceptance(self.score_bar, self.chance_bar, self.random_state).fit(
+            problem, labels
+        )
         self.targets_ = self.acceptance_.pool_
         self._seen = [np.unique(column) for column in problem.data.T]
 
@@ -125,7 +134,8 @@ class TrimmedTarget(RecourseMethod):
                 tried[np.arange(len(at)), f] = there
                 good = self._good(x[at], tried)
                 rows[at[good]] = tried[good]
-                done = np.zeros(len(x), bool); done[at[good]] = True
+                done = np.zeros(len(x), bool)
+                done[at[good]] = True
                 open_ = open_[~done[open_]]
         return rows
 
