@@ -17,7 +17,10 @@ __getattr__, __dir__, __all__ = exports(
         "Wachter": ".wachter",
         "GrowingSpheres": ".growing_spheres",
         "NearestTarget": ".nearest_target",
+        "TrimmedTarget": ".trimmed_target",
         "Acceptance": ".acceptance",
         "GenRe": ".genre",
+        "evaluate": ".evaluate",
+        "Judge": ".evaluate",
     },
 )

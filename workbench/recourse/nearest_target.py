@@ -80,7 +80,7 @@ class NearestTarget(RecourseMethod):
         chunk = max(_CELLS // (len(self.targets_) * width), 1)
         for start in range(0, n, chunk):
             part = slice(start, start + chunk)
-            distance = self._distances(x[part])
+            distance = becoming(problem, x[part], self.targets_)
             nearest[part] = np.argsort(distance, axis=1, kind="stable")[:, :keep]
             cost[part] = np.take_along_axis(distance, nearest[part], axis=1)
         values = np.where(problem.movable, self.targets_[nearest], x[:, None, :])
@@ -92,19 +92,27 @@ class NearestTarget(RecourseMethod):
             ),
         )
 
-    def _distances(self, x: np.ndarray) -> np.ndarray:
-        """Cost for each person to become each target, ``(n, m)``; infinite where forbidden."""
-        problem, m = self.problem_, len(self.targets_)
-        start = np.repeat(x[:, None, :], m, axis=1)
-        goal = np.broadcast_to(self.targets_, start.shape)
-        mask = (goal != start) & problem.movable
-        flat = [a.reshape(-1, x.shape[1]) for a in (start, mask, goal)]
-        values = np.where(flat[1], flat[2], flat[0])
-        if problem.world is None:
-            good = (values == flat[2]).all(axis=1)
-            good &= problem.permitted(*flat, values)
-        else:  # where it leads is asked for the cheapest only
-            low, high = problem.reach(flat[0])
-            good = ((values >= low) & (values <= high)).all(axis=1)
-        cost = problem.cost(flat[0], flat[1], values)
-        return np.where(good, cost, np.inf).reshape(len(x), m)
+
+def becoming(problem: RecourseProblem, x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Cost for each person to become each target, ``(n, m)``; infinite where that is forbidden.
+
+    With a causal model people set what they may act on; where it leads is not asked here.
+    """
+    alone, width = problem.world is None, x.shape[1]
+    low, high = problem.reach(x)
+    barred = np.zeros((len(x), len(targets)), dtype=bool)
+    changes = np.zeros(barred.shape, dtype=int)
+    # Feature by feature: a table of people by targets by features would be many times as large.
+    for j in np.flatnonzero(problem.movable | alone):
+        barred |= (targets[:, j] < low[:, j, None]) | (targets[:, j] > high[:, j, None])
+        changes += targets[:, j] != x[:, j, None]
+    mask = np.ones(width, dtype=bool) if alone else problem.movable
+    cost = problem.cost(x[:, None, :], mask, targets)
+    if alone:
+        barred |= ~problem.couplings.hold(targets, problem.cost.scale)
+        if problem.max_changes is not None:
+            barred |= changes > problem.max_changes
+        if problem.budget is not None:
+            barred |= cost > problem.budget * (1 + 1e-9)
+    cost[barred] = np.inf
+    return cost
