@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ..core.errors import DataError, ParameterError, QuestionError, did_you_mean, recording, warn
 from ..core.saving import saveable
@@ -14,7 +15,7 @@ from ..tables.gate import as_frame, count
 from .genre_pairs import PairLaw
 from .genre_sampler import Sampler
 from .genre_tokens import Vocabulary
-from .genre_training import Pairs, empirical_pairs, train_generator, trimmed, trimmed_pairs
+from .genre_training import Pairs, empirical_pairs, train_generator, trimmed_pairs
 from .method import Actions, RecourseMethod, Status
 from .outcomes import warn_of_own_labels
 from .problem import RecourseProblem
@@ -24,6 +25,7 @@ PAIRS = ("empirical", "trimmed")
 UNALIKE = ("exclude", "combine")
 SELECT = ("h", "cost", "likelihood")
 _MOST_PEOPLE = {"empirical": 20_000, "trimmed": 1_500}  # people that a generator learns from
+_CHUNK = 2_000  # people sampled for at once
 _FINALISTS = 4  # samples per person that are trimmed
 _FLATTER = (1.0, 2.0, 4.0)  # times the temperature, where no sample was good enough
 
@@ -54,14 +56,15 @@ class GenRe(RecourseMethod):
         pairs: ``"empirical"`` (published) or ``"trimmed"``: what the generator learns from.
         lam: Weight of the cost against how common an outcome is, per unit of cost. 0 ignores the
             person, a large one goes to the nearest.
-        score_bar: Distance of the score from the threshold that rows to become must have, and
-            that samples should have (published: 0.7 where 0.5 is enough).
-        chance_bar: Chance of a favourable outcome that samples should have.
+        score_bar: Distance of the score from the threshold that rows to become must have
+            (published: 0.7 where 0.5 is enough); of the empirical pairs only.
+        strictness: Of the :class:`Acceptance` that samples are held to.
         top_k: Nearest accepted rows that each row is paired with.
         samples: Outcomes drawn per person.
         unalike: What of accepted rows that differ from a person in what can't change: ``"exclude"``
             them, exactly; or ``"combine"`` their other values with the person's own, as far as
-            the model accepts that (for numbers that can't change, which nobody shares).
+            the model accepts that (for numbers that can't change, which nobody shares); of the
+            empirical pairs only.
         temperature: Below 1 sharpens each draw towards the likeliest, above flattens it.
         select: Which sample comes first: the highest score ("h", published), the cheapest
             ("cost") or the most likely under the generator ("likelihood").
@@ -103,17 +106,17 @@ class GenRe(RecourseMethod):
         pairs: Literal["empirical", "trimmed"] = "empirical",
         lam: float = 5.0,
         score_bar: float = 0.2,
-        chance_bar: float = 0.6,
+        strictness: float = 1 / 3,
         top_k: int = 1000,
         unalike: Literal["exclude", "combine"] = "exclude",
         samples: int = 10,
-        temperature: float = 0.3,
+        temperature: float = 0.1,
         select: Literal["h", "cost", "likelihood"] = "cost",
         trim: bool = True,
         bins: int = 50,
         width: int = 32,
         layers: int = 2,
-        epochs: int = 30,
+        epochs: int = 20,
         kernel: float = 0.5,
         dropout: float = 0.1,
         learning_rate: float = 2e-3,
@@ -122,7 +125,7 @@ class GenRe(RecourseMethod):
         self.pairs = pairs
         self.lam = lam
         self.score_bar = score_bar
-        self.chance_bar = chance_bar
+        self.strictness = strictness
         self.top_k = top_k
         self.unalike = unalike
         self.samples = samples
@@ -148,9 +151,8 @@ class GenRe(RecourseMethod):
                 advice="Use GrowingSpheres with a causal model.",
             )
         judge, chosen, drawn, trained = spawn(self.random_state, 4)
-        self.teacher_ = TrimmedTarget(
-            score_bar=self.score_bar, chance_bar=self.chance_bar, random_state=integer(judge)
-        ).fit(problem, labels)
+        self.teacher_ = TrimmedTarget(self.strictness, random_state=integer(judge))
+        self.teacher_.fit(problem, labels)
         self.acceptance_ = self.teacher_.acceptance_
         self.targets_ = self._targets(problem)
         self.net_ = self.vocabulary_ = self.history_ = None
@@ -226,17 +228,20 @@ class GenRe(RecourseMethod):
         if not self.acceptance_.labelled_:
             warn_of_own_labels()
         reasons, values = self._no_target(x), x.copy()
+        sure = np.ones(len(x), dtype=bool)
         ask = np.flatnonzero(reasons == "")
-        if len(ask):
-            values[ask], sure = self._one_each(x[ask])
-            doubtful = int((~sure & (values[ask] != x[ask]).any(axis=1)).sum())
-            if doubtful:
-                warn(
-                    "only-the-model",
-                    f"{count(doubtful, 'plan')} of {len(x):,} satisfy the model but not what was "
-                    "learned from outcomes: no sample did",
-                )
+        starts = range(0, len(ask), _CHUNK)
+        for start in tqdm(starts, desc="recourse", delay=2, disable=not progress, leave=False):
+            part = ask[start : start + _CHUNK]
+            values[part], sure[part] = self._one_each(x[part])
         found = (values != x).any(axis=1)
+        doubtful = int((found & ~sure).sum())
+        if doubtful:
+            warn(
+                "only-the-model",
+                f"{count(doubtful, 'plan')} of {len(x):,} reach the target, but no sample passed "
+                "the rule that was learned from outcomes",
+            )
         reasons[(reasons == "") & ~found] = "no sample of the generator reaches the target"
         return Actions(values != x, values, Status(Status.where(found, "").words, reasons))
 
@@ -322,7 +327,7 @@ class GenRe(RecourseMethod):
             return codes[np.arange(len(x)), first[:, 0]]
         first = first[:, :_FINALISTS]
         who, rank = np.nonzero(np.isfinite(np.take_along_axis(key, first, axis=1)))
-        who, ends = trimmed(self.teacher_, x, who, codes[who, first[who, rank]], 1)
+        who, ends = self.teacher_.trimmed(x, who, codes[who, first[who, rank]], 1)
         out = np.empty_like(x)
         out[who] = ends
         return out
@@ -369,7 +374,7 @@ class GenRe(RecourseMethod):
             who, place = np.nonzero(self._judged(x, codes)[0])
             ends = codes[who, place]
             if self.trim:
-                who, ends = trimmed(self.teacher_, x, who, ends, codes.shape[1])
+                who, ends = self.teacher_.trimmed(x, who, ends, codes.shape[1])
             who, ends = self._apart(who, ends, x, n_return)
             log = self._sampler().log_likelihood(x[who], ends) if len(who) else np.empty(0)
             table = self._listed(x, who, ends, log, "option")
@@ -402,6 +407,19 @@ class GenRe(RecourseMethod):
                     f"is empty in {what}", column=self.problem_.space.names[int(gaps.argmax())]
                 )
         return self._sampler().log_likelihood(x, z)
+
+    def _state(self) -> dict[str, Any]:
+        """Without what the teacher holds too."""
+        return {k: v for k, v in vars(self).items() if k not in ("acceptance_", "problem_")}
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any], **_: Any) -> GenRe:
+        method = cls.__new__(cls)
+        method.__dict__.update(state)
+        if "teacher_" in state:
+            method.acceptance_ = method.teacher_.acceptance_
+            method.problem_ = method.acceptance_.problem_
+        return method
 
     def _askable(self, df: pd.DataFrame) -> tuple[pd.Index, np.ndarray]:
         """Index and codes of the people who can be sampled for."""

@@ -15,12 +15,11 @@ from .genre_pairs import PairLaw
 from .genre_sampler import Options
 from .genre_tokens import KEEP, Vocabulary, kernel_weights
 from .problem import RecourseProblem
-from .trimmed_target import _SHARES as SHARES
 from .trimmed_target import TrimmedTarget
 
 _HELD = 10  # every tenth is held out
 _FEWEST = 50  # below, nothing is
-_BATCH, _STEPS = 256, 8  # rows per step, and steps that an epoch has at least
+_BATCH, _STEPS = 256, 16  # rows per step, and steps that an epoch has at least
 _PATIENCE, _LOOKS = 10, 6  # epochs; ends that each held-out person is judged by
 _CHUNK, _OUTCOMES, _DEARER = 250, 8, 12.0  # people at once; outcomes per person; their weighting
 
@@ -33,7 +32,7 @@ class Pairs:
         people: Codes ``(n, F)``.
         ends: Codes ``(m, F)`` of all ends.
         picks: ``(n, R)``, which ends were drawn for each person, one column per epoch.
-        held: ``(n,)``, people (and, where possible, ends) that training doesn't see.
+        held: ``(n,)``, people that training doesn't see.
     """
 
     people: np.ndarray
@@ -52,9 +51,11 @@ def empirical_pairs(
     random_state: Seed,
     combine_from: float | None = None,
 ) -> Pairs:
-    """Draws from :class:`PairLaw`; held-out people meet held-out targets only.
+    """Draws from :class:`PairLaw`; people who can become no target are left out.
 
-    People who can become no target are left out.
+    A tenth of the people is held out to tell when to stop. They may become the same targets as
+    the others: what is to be learned is the law of these targets. (Holding out targets as well
+    stops far too early where there are few.)
 
     Args:
         problem, targets, lam, top_k: As for the law.
@@ -66,19 +67,12 @@ def empirical_pairs(
             is beyond the threshold by as much.
     """
     split, draw = (generator(s) for s in spawn(random_state, 2))
-    held, apart = held_out(len(people), split), held_out(len(targets), split)
-    if not (held.any() and apart.any()):
-        held[:], apart[:] = False, False
-    picks = np.full((len(people), draws), -1, dtype=np.int64)
-    for rows, ends in ((held, apart), (~held, ~apart)):
-        if rows.any():
-            law = PairLaw(problem, targets[ends], lam, top_k, combine_from is not None)
-            found = law.draw(people[rows], draws, draw)
-            picks[rows] = np.append(np.flatnonzero(ends), -1)[found]
+    law = PairLaw(problem, targets, lam, top_k, combine_from is not None)
+    picks = law.draw(people, draws, draw)
     if combine_from is not None:
         targets, picks = _combined(problem, people, targets, picks, combine_from)
     some = picks[:, 0] >= 0
-    return Pairs(people[some], targets, picks[some], held[some])
+    return Pairs(people[some], targets, picks[some], held_out(int(some.sum()), split))
 
 
 def _combined(
@@ -117,7 +111,7 @@ def trimmed_pairs(
     found = [(people[:0], np.empty(0, dtype=int))]
     for start in range(0, len(people), _CHUNK):
         x = people[start : start + _CHUNK]
-        who, ends = trimmed(teacher, x, *teacher._nearest(x), _OUTCOMES)
+        who, ends = teacher.trimmed(x, *teacher.nearest(x), _OUTCOMES)
         found.append((ends, who + start))
     ends, who = (np.concatenate(side) for side in zip(*found, strict=True))
     cost = teacher.problem_.cost(people[who], ends != people[who], ends)
@@ -130,29 +124,6 @@ def trimmed_pairs(
         picks[i] = rng.choice(mine, draws, p=share[mine] / share[mine].sum())
     some = picks[:, 0] >= 0
     return Pairs(people[some], ends, picks[some], held_out(int(some.sum()), rng))
-
-
-def trimmed(
-    teacher: TrimmedTarget, x: np.ndarray, who: np.ndarray, ends: np.ndarray, most: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ends taken back towards people ``x[who]`` as far as the teacher's acceptance holds.
-
-    Args:
-        teacher: Fitted.
-        x: Codes of people.
-        who: Whose each end is.
-        ends: Codes, accepted.
-        most: Ends kept per person, the cheapest.
-
-    Returns:
-        ``who`` and codes of what is kept, the ends of one person together.
-    """
-    if not len(who):
-        return who, ends
-    rng = generator(0)
-    for shares in SHARES:
-        ends = teacher._back(x[who], ends, shares, rng)
-    return teacher._cheapest(x, who, ends, most)
 
 
 def held_out(n: int, rng: np.random.Generator) -> np.ndarray:
