@@ -20,6 +20,7 @@ _ROUNDS = 120
 _NETS, _HIDDEN, _EPOCHS, _RATE = 3, (16, 16), 30, 5e-3
 _DISTINCT = (10, 1.15)  # neighbours and largest outlier factor among distinct rows
 _REPEATED = (5, 1.2)  # the same with repeated rows counted, as published evaluations do
+_SURE = 0.75  # chance beyond which more is not asked for: on coarse data few rows have it
 _FEWEST = 20  # rows below which nothing can be said about what is usual
 
 
@@ -37,7 +38,8 @@ class Acceptance(Parameterised):
        neighbours, and at most 1.2 among five when repeated rows count.
 
     Both bars are the same quantile, ``strictness``, of what favourable and accepted rows of the
-    data reach, so that they suit certain and uncertain models alike. What a single person may do
+    data reach, so that they suit certain and uncertain models alike; the chance bar stays between
+    .5 and .75. What a single person may do
     (unchangeable features, directions, couplings) is no part of it: ask the problem.
 
     Args:
@@ -86,13 +88,14 @@ class Acceptance(Parameterised):
     def _learn(self, problem: RecourseProblem, outcomes: np.ndarray, labelled: bool) -> Self:
         self.problem_, self.outcomes_, self.labelled_ = problem, outcomes, labelled
         data, accepted = problem.data, problem.accepts(problem.scores)
-        self._learners = _learners(problem.space.design(data), outcomes, self.random_state)
+        self._learners = _learners(self._place(data), outcomes, self.random_state)
         chance, good = self.chance(data), accepted & outcomes
         self.score_bar_, self.chance_bar_ = 0.0, 0.5
         if good.any():
             margin = problem.target.margin(problem.scores[good])
             self.score_bar_ = float(np.quantile(margin, self.strictness))
-            self.chance_bar_ = max(float(np.quantile(chance[good], self.strictness)), 0.5)
+            reached = float(np.quantile(chance[good], self.strictness))
+            self.chance_bar_ = min(max(reached, 0.5), _SURE)
         self._set_usual(data[(chance > 0.5) & accepted])
         self.pool_ = np.unique(data[outcomes & self.accepts(data)], axis=0)
         return self
@@ -113,17 +116,17 @@ class Acceptance(Parameterised):
         """Chance of a favourable outcome of codes ``(n, F)``."""
         if not self._learners:  # outcomes are all alike
             return np.full(len(codes), float(self.outcomes_.all()))
-        design = self.problem_.space.design(codes)
-        return np.mean([_of_family(family, design) for family in self._learners], axis=0)
+        points = self._place(codes)
+        return np.mean([_of_family(family, points) for family in self._learners], axis=0)
 
     def _likely(self, codes: np.ndarray) -> np.ndarray:
         """Whether the chance reaches its bar; nobody is asked about once it no longer can."""
         if not self._learners:
             return self.chance(codes) >= self.chance_bar_
-        design = self.problem_.space.design(codes)
+        points = self._place(codes)
         families, total, left = len(self._learners), np.zeros(len(codes)), np.arange(len(codes))
         for asked, family in enumerate(self._learners, 1):
-            total[left] += _of_family(family, design[left])
+            total[left] += _of_family(family, points[left])
             most = total[left] + (families - asked)  # a family adds at most one
             left = left[most >= families * self.chance_bar_]
             if not len(left):
@@ -167,11 +170,11 @@ class Acceptance(Parameterised):
         return rule if fitted is None else rule._learn(*fitted)
 
 
-def _of_family(family: list, design: np.ndarray) -> np.ndarray:
-    return np.mean([learner.predict_proba(design)[:, 1] for learner in family], axis=0)
+def _of_family(family: list, points: np.ndarray) -> np.ndarray:
+    return np.mean([learner.predict_proba(points)[:, 1] for learner in family], axis=0)
 
 
-def _learners(design: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list[list]:
+def _learners(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list[list]:
     """Fitted classifiers by family, the quickest first; none where there is nothing to tell."""
     if outcomes.all() or not outcomes.any():
         return []
@@ -191,12 +194,12 @@ def _learners(design: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> l
         ExtraTreesClassifier(**trees, random_state=integer(seeds[2])),
     ]
     return [
-        _networks(design, outcomes, seeds[3]),
-        *([family.fit(design, outcomes)] for family in families),
+        _networks(points, outcomes, seeds[3]),
+        *([family.fit(points, outcomes)] for family in families),
     ]
 
 
-def _networks(design: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list:
+def _networks(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list:
     """Small networks, each fitted to its own resample of the rows."""
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
@@ -204,13 +207,13 @@ def _networks(design: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> l
 
     nets = []
     for seed in spawn(random_state, _NETS):
-        rows = generator(seed).integers(len(design), size=len(design))
+        rows = generator(seed).integers(len(points), size=len(points))
         if outcomes[rows].all() or not outcomes[rows].any():
-            rows = np.arange(len(design))
+            rows = np.arange(len(points))
         net = MLPClassifier(
             _HIDDEN, max_iter=_EPOCHS, learning_rate_init=_RATE, random_state=integer(seed)
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it could go on learning is meant
-            nets.append(make_pipeline(StandardScaler(), net).fit(design[rows], outcomes[rows]))
+            nets.append(make_pipeline(StandardScaler(), net).fit(points[rows], outcomes[rows]))
     return nets

@@ -93,23 +93,31 @@ class NearestTarget(RecourseMethod):
         )
 
 
-def becoming(problem: RecourseProblem, x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def becoming(
+    problem: RecourseProblem, x: np.ndarray, targets: np.ndarray, kept: np.ndarray | None = None
+) -> np.ndarray:
     """Cost for each person to become each target, ``(n, m)``; infinite where that is forbidden.
 
-    With a causal model people set what they may act on; where it leads is not asked here.
+    Args:
+        problem, x: Whose question, and the codes ``(n, F)`` of people.
+        targets: Codes ``(m, F)``.
+        kept: ``(F,)``, features in which the person stays as today, so that the state is not the
+            target itself and couplings are not asked. All that can't be acted on with a causal
+            model, none without, by default.
     """
-    alone, width = problem.world is None, x.shape[1]
+    if kept is None:
+        kept = ~problem.movable & (problem.world is not None)
     low, high = problem.reach(x)
     barred = np.zeros((len(x), len(targets)), dtype=bool)
     changes = np.zeros(barred.shape, dtype=int)
     # Feature by feature: a table of people by targets by features would be many times as large.
-    for j in np.flatnonzero(problem.movable | alone):
+    for j in np.flatnonzero(~kept):
         barred |= (targets[:, j] < low[:, j, None]) | (targets[:, j] > high[:, j, None])
         changes += targets[:, j] != x[:, j, None]
-    mask = np.ones(width, dtype=bool) if alone else problem.movable
-    cost = problem.cost(x[:, None, :], mask, targets)
-    if alone:
-        barred |= ~problem.couplings.hold(targets, problem.cost.scale)
+    cost = problem.cost(x[:, None, :], ~kept, targets)
+    if problem.world is None:
+        if not kept.any():
+            barred |= ~problem.couplings.hold(targets, problem.cost.scale)
         if problem.max_changes is not None:
             barred |= changes > problem.max_changes
         if problem.budget is not None:

@@ -28,7 +28,8 @@ class TrimmedTarget(RecourseMethod):
 
     1. An :class:`Acceptance` is learned from outcomes: the model says yes with room to spare,
        learners of other families agree, and the point is no outlier among favourable rows.
-    2. For each person the nearest data rows that are favourable, pass it, and can be reached.
+    2. For each person the nearest data rows that are favourable, pass it, and can be reached;
+       levels that can't be changed must be the same, numbers are kept as the person has them.
     3. From each of them feature by feature back towards today's value, the largest gap first:
        all the way if the point still passes, else half or a tenth of the way, to values that
        occur in the data. 4. The cheapest end is recommended.
@@ -108,15 +109,27 @@ class TrimmedTarget(RecourseMethod):
         return Actions(values != x, values, Status.where(found, why))
 
     def nearest(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest targets that people may become: positions of the people ``(R,)``, sorted,
-        and codes ``(R, F)``."""
+        """The nearest targets that people may become.
+
+        Returns:
+            Positions of the people ``(R,)``, sorted, and codes ``(R, F)``; numbers that can't be
+            acted on are the person's own.
+        """
         if not len(self.targets_):
             return np.zeros(0, dtype=int), np.empty((0, x.shape[1]))
-        cost = becoming(self.problem_, x, self.targets_)
+        problem = self.problem_
+        kept = ~problem.movable & ~problem.space.discrete
+        cost = becoming(problem, x, self.targets_, kept)
+        # Nobody has exactly the same unchangeable numbers: similar ones will do, and are kept.
+        apart = cost.copy()
+        for j in np.flatnonzero(kept):
+            apart += np.abs(x[:, j, None] - self.targets_[:, j]) / problem.cost.scale[j]
         keep = min(self.pool, len(self.targets_))
-        nearest = np.argpartition(cost, keep - 1, axis=1)[:, :keep]
+        nearest = np.argpartition(apart, keep - 1, axis=1)[:, :keep]
         who, rank = np.nonzero(np.isfinite(np.take_along_axis(cost, nearest, axis=1)))
-        return who, self.targets_[nearest[who, rank]]
+        rows = np.where(kept, x[who], self.targets_[nearest[who, rank]])
+        good = self._passes(x[who], rows) if kept.any() else np.ones(len(who), dtype=bool)
+        return who[good], rows[good]
 
     def trimmed(
         self, x: np.ndarray, who: np.ndarray, rows: np.ndarray, most: int = 1
@@ -129,9 +142,11 @@ class TrimmedTarget(RecourseMethod):
             rows: Ends that the rule accepts and the person may become, ``(R, F)``.
             most: Ends per person that are given back.
         """
-        rng = generator(self.random_state)
+        # Ties between gaps are broken at random, so that rows with the same gaps end in different
+        # places, and by rank, so that nobody's answer depends on who else is asked.
+        ties = generator(self.random_state).random((self.pool, x.shape[1]))
         for shares in _SHARES:
-            rows = self._back(x[who], rows, shares, rng)
+            rows = self._back(x[who], rows, shares, ties[_rank(who) % len(ties)])
             who, rows = self._cheapest(x, who, rows, max(self.finalists, most))
         return self._cheapest(x, who, rows, most)
 
@@ -144,17 +159,16 @@ class TrimmedTarget(RecourseMethod):
         cost = self.problem_.cost(x[who], rows != x[who], rows)
         order = np.lexsort((cost, who))
         who, rows = who[order], rows[order]
-        rank = np.arange(len(who)) - np.searchsorted(who, who)
-        return who[rank < most], rows[rank < most]
+        first = _rank(who) < most
+        return who[first], rows[first]
 
     def _back(
-        self, x: np.ndarray, rows: np.ndarray, shares: tuple[float, ...], rng: np.random.Generator
+        self, x: np.ndarray, rows: np.ndarray, shares: tuple[float, ...], ties: np.ndarray
     ) -> np.ndarray:
         """One pass over the features of each row: the first of the shares that passes is kept."""
         rows = rows.copy()
         gaps = self.problem_.cost.moves(x, rows)
-        # Ties are broken at random, so that rows with the same gaps end in different places.
-        order = np.lexsort((rng.random(gaps.shape), -gaps), axis=1)
+        order = np.lexsort((ties, -gaps), axis=1)
         for rank in range(x.shape[1]):
             feature = order[:, rank]
             left = np.flatnonzero(gaps[np.arange(len(x)), feature] > 0)
@@ -205,3 +219,8 @@ class TrimmedTarget(RecourseMethod):
             method.problem_ = rule.problem_
             method._use(rule)
         return method
+
+
+def _rank(who: np.ndarray) -> np.ndarray:
+    """Rank of each entry among those of the same person; ``who`` is sorted."""
+    return np.arange(len(who)) - np.searchsorted(who, who)

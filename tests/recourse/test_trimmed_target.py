@@ -1,0 +1,180 @@
+"""Trimmed targets: held to their own rule, cheaper than the rows they start from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench import Feature, Schema, load
+from workbench.core.errors import CausalWarning, DataError, ParameterError, QuestionError
+from workbench.recourse import (
+    Acceptance,
+    NearestTarget,
+    RecourseProblem,
+    TrimmedTarget,
+    Wachter,
+)
+
+SCHEMA = Schema(
+    [
+        Feature("age", actionable=False),
+        Feature("income", bounds=(0, 100)),
+        Feature("loans", "count", actionable="decrease"),
+        Feature("town", "categorical", levels=("A", "B", "C")),
+        Feature("female", "binary", levels=(0, 1), actionable=False),
+    ]
+)
+
+
+class Model:
+    """A score that ignores age, though age decides about outcomes."""
+
+    def __call__(self, df):
+        town = (df["town"].astype(object) == "A").to_numpy(dtype=float)
+        z = 0.1 * df["income"].to_numpy() - 0.8 * df["loans"].to_numpy(dtype=float) + town - 3.0
+        return 1 / (1 + np.exp(-z))
+
+
+def table(n, seed):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "age": rng.integers(20, 26, n).astype(float),
+            "income": rng.uniform(0, 100, n).round(),
+            "loans": rng.integers(0, 6, n),
+            "town": rng.choice(list("ABC"), n),
+            "female": rng.integers(0, 2, n),
+        },
+        index=np.arange(n) + 1000,
+    )
+
+
+DATA = table(600, 0)
+HAPPENED = pd.Series(
+    Model()(DATA) > np.random.default_rng(1).uniform(0.2, 0.8, len(DATA)), index=DATA.index
+)
+
+
+def problem(**more):
+    return RecourseProblem(Model(), schema=SCHEMA, data=DATA, target={"above": 0.5}, **more)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return TrimmedTarget().fit(problem(), HAPPENED)
+
+
+@pytest.fixture(scope="module")
+def plan(fitted):
+    people = table(60, 5)
+    return fitted.recommend(people[Model()(people) <= 0.5])
+
+
+def test_ends_pass_the_rule_and_are_cheaper_than_the_rows_they_start_from(fitted, plan):
+    found = (plan.status == "found").to_numpy()
+    assert found.mean() > 0.8
+    asked = fitted.problem_
+    ends = asked.space.codes(plan.recommended[found])
+    assert fitted.acceptance_.accepts(ends).all()
+    start = asked.space.codes(plan.people[found])
+    who, rows = fitted.nearest(start)
+    whole = asked.cost(start[who], rows != start[who], rows)
+    cheapest = np.array([whole[who == i].min() for i in range(len(start))])
+    assert (plan.outcomes["cost"][found] <= cheapest + 1e-12).all()
+    assert (plan.outcomes["cost"][found] < cheapest - 1e-9).mean() > 0.5
+
+
+def test_values_are_seen_or_todays_and_no_rule_is_broken(plan):
+    found = (plan.status == "found").to_numpy()
+    people, ends = plan.people[found], plan.recommended[found]
+    for name in DATA.columns:
+        seen = ends[name].isin(set(DATA[name])) | (ends[name] == people[name])
+        assert seen.all()
+    assert (ends["age"] == people["age"]).all() and (ends["female"] == people["female"]).all()
+    assert (ends["loans"] <= people["loans"]).all()
+
+
+def test_budget_changes_and_couplings_hold():
+    tight = problem(budget=2.0, max_changes=2, constraints=["income <= 90"])
+    people = table(40, 6)
+    for method in (TrimmedTarget(), NearestTarget()):
+        answer = method.fit(tight, HAPPENED).recommend(people)
+        found = (answer.status == "found").to_numpy()
+        assert found.any()
+        assert (answer.outcomes["cost"][found] <= 2.0 + 1e-9).all()
+        assert (answer.changed[found].sum(axis=1) <= 2).all()
+        assert (answer.recommended["income"][found] <= 90).all()
+
+
+def test_outcomes_are_matched_by_index_and_same_seed_gives_same_bits(fitted, plan):
+    shuffled = HAPPENED.sample(frac=1.0, random_state=3)
+    again = TrimmedTarget().fit(problem(), shuffled).recommend(plan.people)
+    pd.testing.assert_frame_equal(again.to_frame(), plan.to_frame())
+
+
+def test_a_stricter_rule_costs_more(fitted, plan):
+    strict = Acceptance(strictness=0.6).fit(fitted.problem_, HAPPENED)
+    usual = fitted.acceptance_
+    assert strict.score_bar_ > usual.score_bar_ and strict.chance_bar_ >= usual.chance_bar_
+    assert len(strict.pool_) < len(usual.pool_)
+
+
+def test_unchangeable_levels_must_be_the_same_and_numbers_are_kept():
+    no_woman = HAPPENED & (DATA["female"] == 0)
+    people = table(20, 8).assign(age=21.5, income=1.0)  # nobody in the data is 21.5
+    answer = TrimmedTarget().fit(problem(), no_woman).recommend(people)
+    women = (people["female"] == 1).to_numpy()
+    assert (answer.status[women] == "not found").all()
+    assert answer.outcomes["reason"][women].str.contains("can be reached").all()
+    assert (answer.status[~women] == "found").any()
+    assert (answer.recommended["age"] == 21.5).all()
+
+
+def test_without_any_favourable_outcome_nothing_is_found():
+    none = pd.Series(False, index=DATA.index)
+    answer = TrimmedTarget().fit(problem(), none).recommend(table(20, 9))
+    assert not (answer.status == "found").any()
+
+
+def test_without_outcomes_the_answer_says_so():
+    with pytest.warns(CausalWarning, match="own decisions"):
+        answer = TrimmedTarget().fit(problem()).recommend(table(20, 9))
+    assert [note.code for note in answer.warnings] == ["no-labels"]
+
+
+def test_saved_and_loaded_it_answers_the_same(fitted, plan, tmp_path):
+    fitted.save(tmp_path / "method")
+    again = load(tmp_path / "method", model=fitted.problem_.model).recommend(plan.people)
+    pd.testing.assert_frame_equal(again.to_frame(), plan.to_frame())
+
+
+def test_labels_that_do_not_fit_are_refused():
+    with pytest.raises(DataError, match="labels.*no entry.*1599"):
+        TrimmedTarget().fit(problem(), HAPPENED.drop(1599))
+    with pytest.raises(DataError, match="3 entries for 600"):
+        TrimmedTarget().fit(problem(), [True, False, True])
+    with pytest.raises(DataError, match="labels.*is empty.*1000"):
+        TrimmedTarget().fit(problem(), HAPPENED.astype(object).where(HAPPENED.index > 1000))
+    with pytest.raises(ParameterError, match="Wachter learns nothing"):
+        Wachter().fit(problem(), HAPPENED)
+    with pytest.raises(ParameterError, match="strictness"):
+        TrimmedTarget(strictness=1.0).fit(problem(), HAPPENED)
+    with pytest.raises(ParameterError, match="data"):
+        TrimmedTarget().fit(RecourseProblem(Model(), schema=SCHEMA, target={"above": 0.5}))
+
+
+def test_a_causal_model_is_refused():
+    from workbench import CausalGraph
+
+    graph = CausalGraph(["income", "loans"], [("income", "loans")])
+    numbers = DATA[["income", "loans"]].astype(float)
+    asked = RecourseProblem(
+        lambda d: d["income"] - d["loans"], data=numbers, target={"above": 0}, graph_or_scm=graph
+    )
+    with pytest.raises(QuestionError, match="follows"):
+        TrimmedTarget().fit(asked)
+
+
+def test_nearest_target_with_outcomes_uses_favourable_rows_only():
+    nearest = NearestTarget().fit(problem(), HAPPENED)
+    good = DATA[HAPPENED.to_numpy() & (Model()(DATA) >= 0.5)]
+    assert len(nearest.targets_) == len(good.drop_duplicates())
