@@ -284,8 +284,9 @@ def test_samples_options_and_likelihoods(fitted):
     log = method.log_likelihood(today, table[df.columns])
     assert np.allclose(log, table["log_likelihood"], atol=1e-4)
     assert ((table["score"] > 0.5) == table["accepted"]).all()
-    several = method.options(df, 3)
+    several = method.options(people(24, 7), 3)
     assert several.groupby("person").size().max() == 3 and several["confirmed"].all()
+    assert (several["cost"] > 0).all() and several["accepted"].all()
     for _, plans in several.groupby("person"):
         assert len(plans[df.columns].drop_duplicates()) == len(plans)
         assert plans["cost"].iloc[0] == plans["cost"].min()

@@ -364,7 +364,7 @@ class GenRe(RecourseMethod):
 
         Starts from the cheapest confirmed sample and adds, one at a time, the one that is
         farthest (by the problem's cost) from those already taken; of trimmed samples where
-        ``trim`` is set. People may have fewer, or none.
+        ``trim`` is set. People may have fewer, or none; those accepted today have none.
 
         Args:
             df: As for :meth:`sample`.
@@ -376,7 +376,11 @@ class GenRe(RecourseMethod):
         n_return = self._several(n_return, "n_return")
         with recording():
             index, x = self._askable(df)
-            codes, _ = self._draw(x, max(self.samples, 4 * n_return), self.temperature)
+            open_ = ~self.problem_.accepts(self.problem_.score(x)) if len(x) else np.zeros(0, bool)
+            index, x = index[open_], x[open_]
+            many = max(self.samples, 2 * n_return)
+            turns = [(self.temperature * f, k) for k, f in enumerate(_FLATTER)]
+            codes = np.concatenate([self._draw(x, many, t, k)[0] for t, k in turns], axis=1)
             who, place = np.nonzero(self._judged(x, codes)[0])
             ends = codes[who, place]
             if self.trim:
