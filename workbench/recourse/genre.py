@@ -92,8 +92,8 @@ class GenRe(RecourseMethod):
         >>> from workbench.recourse import RecourseProblem
         >>> rng = np.random.default_rng(0)
         >>> df = pd.DataFrame(rng.uniform(0, 1, (300, 2)), columns=["a", "b"])
-        >>> problem = RecourseProblem(lambda d: d["a"] + d["b"], data=df, target={"above": 1.2})
-        >>> method = GenRe(score_bar=0.0, epochs=5).fit(problem, df["a"] + df["b"] > 1.2)
+        >>> problem = RecourseProblem(lambda d: d["a"], data=df, target={"above": 0.6})
+        >>> method = GenRe(score_bar=0.0, epochs=5).fit(problem, df["a"] > 0.6)
         >>> plan = method.recommend(df.head(20))
         >>> sorted(set(plan.status))
         ['already accepted', 'found']
