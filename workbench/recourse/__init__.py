@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = exports(
         "NearestTarget": ".nearest_target",
         "TrimmedTarget": ".trimmed_target",
         "Acceptance": ".acceptance",
+        "GenRe": ".genre",
         "evaluate": ".evaluate",
         "Judge": ".evaluate",
         "audit": ".audit",
