@@ -61,6 +61,7 @@ class Odd:
         people = table()[table()["town"] != "C"]  # a + b is at most 2, and only C has five more
         with warnings.catch_warnings():
             warnings.simplefilter("error", CausalWarning)
+            warnings.filterwarnings("ignore", message=r"\[no-labels\]")
             plan = method.fit(pose(above=4.0)).recommend(people, progress=False)
         assert set(plan.status) <= {"infeasible", "not found"}
         assert plan.outcomes["reason"].str.len().min() > 10

@@ -13,6 +13,8 @@ from workbench.core.errors import (
     SavedStateError,
 )
 from workbench.recourse import (
+    PROBE,
+    ROAR,
     Coupling,
     ExactRecourse,
     GenRe,
@@ -43,8 +45,11 @@ METHODS = [
     NearestTarget(),
     TrimmedTarget(),
     GenRe(score_bar=0.0, unalike="combine", epochs=3),
+    ROAR(delta_max=0.02, objective="hard"),
+    PROBE(rate=0.3, sigma=0.05),
 ]
 BY_ROWS = (NearestTarget, TrimmedTarget)  # find nothing where the data has nobody alike
+BY_INSIDE = (ExactRecourse, ROAR, PROBE)  # need to know more of the model than its scores
 
 
 def people(n, seed):
@@ -146,8 +151,12 @@ def test_no_rule_is_broken(method, model, more):
     assert share > 0.05 or few or isinstance(method, BY_ROWS)
 
 
-@pytest.mark.parametrize("method", METHODS[1:], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 def test_no_rule_is_broken_with_scores_alone(method, black_box):
+    if isinstance(method, BY_INSIDE):
+        with pytest.raises(QuestionError, match="reads linear models|has no gradient|is not known"):
+            check(method, black_box, 6, seed=2)
+        return
     assert check(method, black_box, 6, seed=2, target={"above": 0.4}) > 0.1
 
 
@@ -155,7 +164,8 @@ def test_no_rule_is_broken_with_scores_alone(method, black_box):
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 def test_no_rule_is_broken_in_10000_draws(method, model):
     for seed, more in enumerate([{}, {"max_changes": 3}, {"cost": "linf"}, {"scale": "range"}]):
-        assert check(method, model, 2500, seed=10 + seed, **more) > 0.2
+        few = isinstance(method, PROBE)  # a yes is not enough; "linf" is searched, not solved
+        assert check(method, model, 2500, seed=10 + seed, **more) > (0.1 if few else 0.2)
 
 
 def simple(method=None, **more):
@@ -189,14 +199,15 @@ class TestEveryMethod:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        problem, df, _ = simple()
-        plan = method.fit(problem).recommend(df, progress=False)
+        df = simple()[1]
         unit = pd.Series({"a": 1e6, "b": 1e-4, "c": 60.0})
-        scaled = df * unit
-        line = make_pipeline(StandardScaler(), LinearRegression())
-        line.fit(scaled, 2 * df["a"] + df["b"] - 0.5 * df["c"])
-        other = RecourseProblem(line, data=scaled, target={"above": 1.5})
-        again = method.fit(other).recommend(scaled, progress=False)
+        scaled, plans = df * unit, []
+        for table in (df, scaled):
+            line = make_pipeline(StandardScaler(), LinearRegression())
+            line.fit(table, 2 * df["a"] + df["b"] - 0.5 * df["c"])
+            problem = RecourseProblem(line, data=table, target={"above": 1.5})
+            plans.append(method.fit(problem).recommend(table, progress=False))
+        plan, again = plans
         assert (plan.status == again.status).all()
         assert np.allclose(plan.outcomes["cost"], again.outcomes["cost"], rtol=1e-3, equal_nan=True)
         assert np.allclose(plan.recommended, again.recommended / unit, rtol=1e-3, atol=1e-3)
@@ -211,7 +222,7 @@ class TestEveryMethod:
 
     def test_a_model_that_never_says_yes(self, method):
         df = simple()[1]
-        if isinstance(method, ExactRecourse):
+        if isinstance(method, BY_INSIDE):
             problem = RecourseProblem(simple()[2], data=df, target={"above": 1e6})
         else:
             problem = RecourseProblem(lambda d: np.zeros(len(d)), data=df, target={"above": 1})
@@ -402,9 +413,10 @@ def test_ranges_that_exclude_everything():
     problem = RecourseProblem(
         lambda d: d["a"] + d["b"], schema=schema, data=df, target={"above": 3}
     )
-    for method in METHODS[1:]:
-        plan = method.fit(problem).recommend(df, progress=False)
-        assert set(plan.status) == {"not found"}
+    for method in METHODS:
+        if not isinstance(method, BY_INSIDE):
+            plan = method.fit(problem).recommend(df, progress=False)
+            assert set(plan.status) == {"not found"}
 
 
 def test_couplings_read_what_they_write():
