@@ -173,8 +173,12 @@ class Reasons(Result):
             f"{_usual(self.typical[f])}"
             for f in features
         ]
-        name = "" if text in features else f"{text} [{code}]: "
+        name = "" if text in features else f"{self._label(code)}: "
         return name + "; ".join(values)
+
+    def _label(self, code: str) -> str:
+        text = self.texts[code]
+        return text if text == code else f"{text} [{code}]"
 
     def _unit(self, feature: str) -> str:
         return f" {self.units[feature]}" if feature in self.units else ""
@@ -191,10 +195,11 @@ class Reasons(Result):
         rest = [c for c in np.argsort(-row.to_numpy(), kind="stable") if c not in order]
         told = set(self.listed.loc[self.listed["row"] == i, "code"])
         row = row.iloc[[*order, *rest]]
-        ax = plt.subplots(figsize=(6, 0.3 * len(row) + 1.2))[1] if ax is None else ax
+        if ax is None:
+            ax = plt.subplots(figsize=(7, 0.3 * len(row) + 1.2), layout="constrained")[1]
         face = ["#2b6cb0" if code in told else "none" for code in row.index]
         ax.barh(range(len(row)), row.to_numpy(), color=face, edgecolor="#2b6cb0", height=0.6)
-        ax.set_yticks(range(len(row)), [str(c).replace("$", r"\$") for c in row.index])
+        ax.set_yticks(range(len(row)), [self._label(c).replace("$", r"\$") for c in row.index])
         ax.invert_yaxis()
         ax.axvline(0, color="0.4", linewidth=0.8)
         ax.set_xlabel(f"contribution to the gap ({self.scale})")
