@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from workbench.recourse import GrowingSpheres, NearestTarget, RecourseMethod, TrimmedTarget, Wachter
+from workbench.recourse import (
+    GenRe,
+    GrowingSpheres,
+    NearestTarget,
+    RecourseMethod,
+    TrimmedTarget,
+    Wachter,
+)
 from workbench.recourse.evaluate import Judge
 
 from ._recourse import DATASETS, Draw, Labeller, tables
@@ -44,7 +51,12 @@ def methods() -> dict[str, Callable[[], RecourseMethod]]:
     nearest = {
         NEAREST.format(bar): lambda bar=bar: NearestTarget(margin=bar - 0.5) for bar in THRESHOLDS
     }
-    return {OURS: TrimmedTarget, **nearest}
+    generators = {
+        "GenRe": GenRe,
+        "GenRe without trimming": lambda: GenRe(trim=False),
+        "GenRe, distilled": lambda: GenRe(pairs="trimmed"),
+    }
+    return {OURS: TrimmedTarget, **generators, **nearest}
 
 
 def slow_methods() -> dict[str, Callable[[], RecourseMethod]]:
