@@ -22,7 +22,7 @@ _NETS, _HIDDEN, _EPOCHS, _RATE = 3, (16, 16), 30, 5e-3
 _DISTINCT = (10, 1.15)  # neighbours and largest outlier factor among distinct rows
 _REPEATED = (5, 1.2)  # the same with repeated rows counted, as published evaluations do
 _ASKED, _BARS = 200, 8  # declined rows that are asked what certainty costs, and bars that are tried
-_DEARER = 1.2  # how much the nearest end may cost beside the nearest one that is likelier than not
+_DEARER_SCORE, _DEARER_CHANCE = 2.0, 1.2  # what the nearest end may cost beside that without a bar
 _FEWEST = 20  # rows below which nothing can be said about what is usual
 
 
@@ -36,13 +36,13 @@ class Acceptance(Parameterised):
     2. the chance of a favourable *outcome* is at least ``chance_bar_``: the mean over boosting,
        random forest, extremely randomised trees and small networks, all fitted to the outcomes of
        the data. A point that only the model likes fails here;
-    3. z is no outlier among favourable rows: local outlier factor at most 1.15 among ten distinct
-       neighbours, and at most 1.2 among five when repeated rows count.
+    3. z is no outlier among rows with a favourable outcome: local outlier factor at most 1.15 among
+       ten distinct neighbours, and at most 1.2 among five when repeated rows count.
 
     Both bars are the same quantile, ``strictness``, of what favourable and accepted rows of the
-    data reach, so that they suit certain and uncertain models alike; the chance bar is lowered
-    until declined rows of the data pay at most a fifth more for it (the nearest good end against
-    the nearest one that is likelier than not). What a single person may do
+    data reach, so that they suit certain and uncertain models alike. Each is lowered until declined
+    rows of the data can afford it: the nearest good end may cost twice as much for the score bar,
+    and a fifth more for the chance bar, as without. What a single person may do
     (unchangeable features, directions, couplings) is no part of it: ask the problem.
 
     Args:
@@ -93,40 +93,31 @@ class Acceptance(Parameterised):
         data, accepted = problem.data, problem.accepts(problem.scores)
         self._learners = _learners(self._place(data), outcomes, self.random_state)
         chance, good = self.chance(data), accepted & outcomes
-        self._set_usual(data[(chance > 0.5) & accepted])
+        self._set_usual(data[outcomes])
         self.score_bar_, self.chance_bar_ = 0.0, 0.5
         if good.any():
             margin = problem.target.margin(problem.scores)
-            self.score_bar_ = float(np.quantile(margin[good], self.strictness))
-            good &= margin >= self.score_bar_
+            wished = np.quantile([margin[good], chance[good]], self.strictness, axis=1)
+            good &= chance >= 0.5
             good[good] = self.usual(data[good])
-            wished = float(np.quantile(chance[accepted & outcomes], self.strictness))
-            self.chance_bar_ = self._affordable(data[~accepted], data[good], chance[good], wished)
+            cost = self._prices(data[~accepted], data[good])
+            self.score_bar_ = _affordable(cost, margin[good], wished[0], 0.0, _DEARER_SCORE)
+            near = margin[good] >= self.score_bar_
+            self.chance_bar_ = _affordable(
+                cost[:, near], chance[good][near], wished[1], 0.5, _DEARER_CHANCE
+            )
         self.pool_ = np.unique(data[outcomes & self.accepts(data)], axis=0)
         return self
 
-    def _affordable(
-        self, people: np.ndarray, ends: np.ndarray, chance: np.ndarray, wished: float
-    ) -> float:
-        """The highest chance up to the wished one that makes the nearest end little dearer.
-
-        Where levels are coarse, a little more certainty may take one more change of a level.
-        """
-        if not len(people) or not len(ends) or wished <= 0.5:
-            return 0.5
+    def _prices(self, people: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """What some of the people would pay to become each end, ``(k, m)``; infinite if barred."""
         problem = self.problem_
+        if not len(people) or not len(ends):
+            return np.empty((0, len(ends)))
         rng = generator(spawn(self.random_state, 5)[4])
         people = people[rng.permutation(len(people))[:_ASKED]]
         kept = ~problem.movable & ~problem.space.discrete
-        cost = np.vstack([becoming(problem, x[None], ends, kept) for x in people])
-        cost = cost[np.isfinite(cost).any(axis=1)]
-        least = cost[:, chance >= 0.5].min(axis=1, initial=np.inf)
-        cost, least = cost[np.isfinite(least)], least[np.isfinite(least)]
-        for bar in np.linspace(wished, 0.5, _BARS)[:-1]:
-            spent = cost[:, chance >= bar].min(axis=1, initial=np.inf)
-            if len(spent) and spent.mean() <= _DEARER * least.mean():
-                return float(bar)
-        return 0.5
+        return np.vstack([becoming(problem, x[None], ends, kept) for x in people])
 
     def _set_usual(self, rows: np.ndarray) -> None:
         from sklearn.neighbors import LocalOutlierFactor
@@ -196,6 +187,30 @@ class Acceptance(Parameterised):
         fitted = state.pop("fitted", None)
         rule = cls(**state)
         return rule if fitted is None else rule._learn(*fitted)
+
+
+def _affordable(
+    cost: np.ndarray, level: np.ndarray, wished: float, least: float, dearer: float
+) -> float:
+    """The highest bar up to the wished one that makes the nearest end ``dearer`` times as dear.
+
+    Where levels are coarse, a little more certainty may take one more change of a level.
+
+    Args:
+        cost: Of people to become ends, ``(k, m)``.
+        level: Of the ends.
+        wished, least: Bars; the prices at ``least`` are what others are compared with.
+        dearer: How much more the mean person may pay.
+    """
+    if wished <= least or not cost.size:
+        return least
+    cheapest = cost[:, level >= least].min(axis=1, initial=np.inf)
+    cost, cheapest = cost[np.isfinite(cheapest)], cheapest[np.isfinite(cheapest)]
+    for bar in np.linspace(wished, least, _BARS)[:-1]:
+        spent = cost[:, level >= bar].min(axis=1, initial=np.inf)
+        if len(spent) and spent.mean() <= dearer * cheapest.mean():
+            return float(bar)
+    return least
 
 
 def _of_family(family: list, points: np.ndarray) -> np.ndarray:
