@@ -163,10 +163,10 @@ def test_no_rule_is_broken_with_scores_alone(method, black_box):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 def test_no_rule_is_broken_in_10000_draws(method, model):
+    if isinstance(method, GenRe):  # three epochs are for quick tests
+        method = GenRe(score_bar=0.0, unalike="combine")
     for seed, more in enumerate([{}, {"max_changes": 3}, {"cost": "linf"}, {"scale": "range"}]):
-        # A yes is not enough for PROBE; three epochs are few for a generator.
-        few = isinstance(method, (PROBE, GenRe))
-        assert check(method, model, 2500, seed=10 + seed, **more) > (0.1 if few else 0.2)
+        assert check(method, model, 2500, seed=10 + seed, **more) > 0.2
 
 
 def simple(method=None, **more):

@@ -97,13 +97,15 @@ class PROBE(RecourseMethod):
                 self._solver = exact_solver(problem, robust, self.time_limit)
                 return
         problem.view.score_encoded(torch.zeros((1, problem.space.width), dtype=torch.double))
-        quick = _first_order(problem, self._noise, _normal(1 - self.rate))
         drawn = self._noise.draws(_SEARCHED, self.random_state)
         self._searches = [
             search_for(
-                quick, self.steps, self.learning_rate, _quantile(problem, drawn, self.rate * share)
+                _first_order(problem, self._noise, _normal(1 - rate)),
+                self.steps,
+                self.learning_rate,
+                _quantile(problem, drawn, rate),
             )
-            for share in _SHARES
+            for rate in (self.rate * share for share in _SHARES)
         ]
 
     def _state(self) -> dict:
