@@ -178,3 +178,49 @@ def test_nearest_target_with_outcomes_uses_favourable_rows_only():
     nearest = NearestTarget().fit(problem(), HAPPENED)
     good = DATA[HAPPENED.to_numpy() & (Model()(DATA) >= 0.5)]
     assert len(nearest.targets_) == len(good.drop_duplicates())
+
+
+def correlated(n, seed):
+    """Two numbers that go together, and an outcome that either decides."""
+    rng = np.random.default_rng(seed)
+    middle = rng.uniform(0, 10, n)
+    noise = rng.normal(0, 0.3, (2, n))
+    return pd.DataFrame({"a": middle + noise[0], "b": middle + noise[1]}).round(2)
+
+
+def test_what_goes_together_stays_together():
+    data = correlated(800, 0)
+    asked = RecourseProblem(lambda d: d["a"] / 10, data=data, target={"above": 0.5})
+    rule = Acceptance().fit(asked, data["a"] > 5)
+    fits, does_not = np.array([[8.0, 8.0]]), np.array([[8.0, 5.8]])
+    assert rule.accepts(fits).all() and not rule.accepts(does_not).any()
+    loose = rule.without_density()
+    assert not loose.dense and rule.dense
+    assert (loose.usual(data.to_numpy()) >= rule.usual(data.to_numpy())).all()
+
+
+def test_density_is_dropped_where_it_is_too_dear(monkeypatch):
+    data = correlated(800, 0)
+    asked = RecourseProblem(lambda d: d["a"] / 10, data=data, target={"above": 0.5})
+    assert TrimmedTarget().fit(asked, data["a"] > 5).acceptance_.dense
+    monkeypatch.setattr("workbench.recourse.trimmed_target._DEARER", 0.5)
+    method = TrimmedTarget().fit(asked, data["a"] > 5)
+    assert not method.acceptance_.dense
+    people = data[data["a"] < 5]
+    assert (method.recommend(people).status == "found").all()
+
+
+@pytest.mark.parametrize("kind", ["RandomForestClassifier", "ExtraTreesClassifier"])
+def test_sums_over_trees_are_those_of_the_forest(kind):
+    from sklearn import ensemble
+
+    from workbench.recourse.readers import trees
+    from workbench.recourse.tree_sums import TreeSums
+
+    rng = np.random.default_rng(3)
+    x = rng.uniform(size=(400, 4)).round(2)
+    forest = getattr(ensemble, kind)(20, random_state=0).fit(x, rng.random(400) < x[:, 0])
+    new = rng.uniform(-0.2, 1.2, size=(300, 4)).round(2)
+    sums = TreeSums(trees(forest, 1)[0])
+    np.testing.assert_allclose(sums(new), forest.predict_proba(new)[:, 1], atol=1e-12)
+    assert sums(new[:0]).shape == (0,)

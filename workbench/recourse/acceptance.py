@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +27,9 @@ _REPEATED = (5, 1.2)  # the same with repeated rows counted, as published evalua
 _ASKED, _BARS = 200, 8  # declined rows that are asked what certainty costs, and bars that are tried
 _DEARER_SCORE, _DEARER_CHANCE = 2.0, 1.2  # what the nearest end may cost beside that without a bar
 _FEWEST = 20  # rows below which nothing can be said about what is usual
+_COMPONENTS, _RARE = 15, 0.05  # of the mixture; share of favourable rows that counts as rare
+_ROWS_PER_NUMBER = 5  # distinct rows per column that a component of the mixture needs
+Chance = Callable[[np.ndarray], np.ndarray]
 
 
 @saveable
@@ -37,7 +43,9 @@ class Acceptance(Parameterised):
        random forest, extremely randomised trees and small networks, all fitted to the outcomes of
        the data. A point that only the model likes fails here;
     3. z is no outlier among rows with a favourable outcome: local outlier factor at most 1.15 among
-       ten distinct neighbours, and at most 1.2 among five when repeated rows count.
+       ten distinct neighbours, and at most 1.2 among five when repeated rows count; and with
+       ``dense`` its density, by a mixture of Gaussians, is not below that of the rarest twentieth
+       of these rows, so that features fit together as they do in reality.
 
     Both bars are the same quantile, ``strictness``, of what favourable and accepted rows of the
     data reach, so that they suit certain and uncertain models alike. Each is lowered until declined
@@ -48,6 +56,7 @@ class Acceptance(Parameterised):
     Args:
         strictness: Share of the favourable rows that stay below each bar; more of it buys
             validity (also of models trained again) for higher cost.
+        dense: Whether density counts; it takes at least five distinct rows per column.
         random_state: Seed of the learners.
 
     Attributes:
@@ -70,8 +79,9 @@ class Acceptance(Parameterised):
         [False, True, False]
     """
 
-    def __init__(self, strictness: float = 1 / 3, random_state: Seed = 0):
+    def __init__(self, strictness: float = 1 / 3, dense: bool = True, random_state: Seed = 0):
         self.strictness = strictness
+        self.dense = dense
         self.random_state = random_state
 
     def fit(self, problem: RecourseProblem, labels: Any = None) -> Self:
@@ -90,10 +100,20 @@ class Acceptance(Parameterised):
 
     def _learn(self, problem: RecourseProblem, outcomes: np.ndarray, labelled: bool) -> Self:
         self.problem_, self.outcomes_, self.labelled_ = problem, outcomes, labelled
+        self._learners = _learners(self._place(problem.data), outcomes, self.random_state)
+        self._set_usual(problem.data[outcomes])
+        return self._set_bars()
+
+    def without_density(self) -> Self:
+        """The same rule without the bar on density."""
+        rule = copy.copy(self)
+        rule.dense = False
+        return rule._set_bars()
+
+    def _set_bars(self) -> Self:
+        problem, outcomes = self.problem_, self.outcomes_
         data, accepted = problem.data, problem.accepts(problem.scores)
-        self._learners = _learners(self._place(data), outcomes, self.random_state)
         chance, good = self.chance(data), accepted & outcomes
-        self._set_usual(data[outcomes])
         self.score_bar_, self.chance_bar_ = 0.0, 0.5
         if good.any():
             margin = problem.target.margin(problem.scores)
@@ -120,13 +140,31 @@ class Acceptance(Parameterised):
         return np.vstack([becoming(problem, x[None], ends, kept) for x in people])
 
     def _set_usual(self, rows: np.ndarray) -> None:
+        from sklearn.mixture import GaussianMixture
         from sklearn.neighbors import LocalOutlierFactor
 
-        self._outliers = []
-        for (k, most), points in ((_DISTINCT, np.unique(rows, axis=0)), (_REPEATED, rows)):
+        self._outliers, distinct = [], np.unique(rows, axis=0)
+        for (k, most), points in ((_DISTINCT, distinct), (_REPEATED, rows)):
             if len(points) >= _FEWEST:
                 factor = LocalOutlierFactor(n_neighbors=k, novelty=True)
                 self._outliers.append((factor.fit(self._place(points)), most))
+        # One column per further level: all of them would add up to one and have no density.
+        space = self.problem_.space
+        self._free = np.ones(space.width, dtype=bool)
+        firsts = [s.start for s, d in zip(space.slots, space.discrete, strict=True) if d]
+        self._free[firsts] = False
+        most = len(distinct) // (_ROWS_PER_NUMBER * max(int(self._free.sum()), 1))
+        self._mixture = None
+        if most and self._free.any():
+            seed = integer(spawn(self.random_state, 6)[5])
+            mixture = GaussianMixture(min(most, _COMPONENTS), random_state=seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a rough density will do
+                self._mixture = mixture.fit(self._place(rows)[:, self._free])
+            self._rare = float(np.quantile(self._density(rows), _RARE))
+
+    def _density(self, codes: np.ndarray) -> np.ndarray:
+        return self._mixture.score_samples(self._place(codes)[:, self._free])
 
     def _place(self, codes: np.ndarray) -> np.ndarray:
         return placed(self.problem_.space, codes, self.problem_.cost.scale)
@@ -136,7 +174,7 @@ class Acceptance(Parameterised):
         if not self._learners:  # outcomes are all alike
             return np.full(len(codes), float(self.outcomes_.all()))
         points = self._place(codes)
-        return np.mean([_of_family(family, points) for family in self._learners], axis=0)
+        return np.mean([chance(points) for chance in self._learners], axis=0)
 
     def _likely(self, codes: np.ndarray) -> np.ndarray:
         """Whether the chance reaches its bar; nobody is asked about once it no longer can."""
@@ -144,8 +182,8 @@ class Acceptance(Parameterised):
             return self.chance(codes) >= self.chance_bar_
         points = self._place(codes)
         families, total, left = len(self._learners), np.zeros(len(codes)), np.arange(len(codes))
-        for asked, family in enumerate(self._learners, 1):
-            total[left] += _of_family(family, points[left])
+        for asked, chance in enumerate(self._learners, 1):
+            total[left] += chance(points[left])
             most = total[left] + (families - asked)  # a family adds at most one
             left = left[most >= families * self.chance_bar_]
             if not len(left):
@@ -157,6 +195,8 @@ class Acceptance(Parameterised):
     def usual(self, codes: np.ndarray) -> np.ndarray:
         """Whether rows are no outliers among favourable rows, ``(n,)``."""
         good = np.ones(len(codes), dtype=bool)
+        if self.dense and self._mixture is not None and len(codes):
+            good = self._density(codes) >= self._rare
         points = self._place(codes)
         for factor, most in self._outliers:
             if good.any():
@@ -213,12 +253,8 @@ def _affordable(
     return least
 
 
-def _of_family(family: list, points: np.ndarray) -> np.ndarray:
-    return np.mean([learner.predict_proba(points)[:, 1] for learner in family], axis=0)
-
-
-def _learners(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list[list]:
-    """Fitted classifiers by family, the quickest first; none where there is nothing to tell."""
+def _learners(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list[Chance]:
+    """Chances by family of learners, the quickest first; none where there is nothing to tell."""
     if outcomes.all() or not outcomes.any():
         return []
     from sklearn.ensemble import (
@@ -227,19 +263,35 @@ def _learners(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> l
         RandomForestClassifier,
     )
 
+    from .readers import trees as read_trees
+    from .tree_sums import TreeSums
+
     seeds = spawn(random_state, 4)
     trees = {"n_estimators": _TREES, "min_samples_leaf": _LEAF}
-    families = [
-        HistGradientBoostingClassifier(
-            max_iter=_ROUNDS, early_stopping=False, random_state=integer(seeds[0])
-        ),
-        RandomForestClassifier(**trees, random_state=integer(seeds[1])),
-        ExtraTreesClassifier(**trees, random_state=integer(seeds[2])),
+    boosting = HistGradientBoostingClassifier(
+        max_iter=_ROUNDS, early_stopping=False, random_state=integer(seeds[0])
+    )
+    forests = [
+        kind(**trees, random_state=integer(seed)).fit(points, outcomes)
+        for kind, seed in zip(
+            (RandomForestClassifier, ExtraTreesClassifier), seeds[1:], strict=False
+        )
     ]
     return [
-        _networks(points, outcomes, seeds[3]),
-        *([family.fit(points, outcomes)] for family in families),
+        _Mean(_networks(points, outcomes, seeds[3])),
+        _Mean([boosting.fit(points, outcomes)]),
+        *(TreeSums(read_trees(forest, 1)[0]) for forest in forests),
     ]
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """Mean chance of fitted classifiers."""
+
+    learners: list
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        return np.mean([learner.predict_proba(points)[:, 1] for learner in self.learners], axis=0)
 
 
 def _networks(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list:

@@ -18,6 +18,7 @@ from .problem import RecourseProblem
 
 _CELLS = 4_000_000
 _ROWS = 6_000
+_ASKED, _DEARER = 60, 1.1  # declined rows that are asked what density costs, and what it may
 # Shares of the way that are kept, pass by pass: all is given up, else half, else as little as can.
 _SHARES = ((0.0,), (0.5,), (0.5, 0.75, 0.9))
 
@@ -27,7 +28,8 @@ class TrimmedTarget(RecourseMethod):
     """Recourse that is likely to hold in reality: real good ends, moved towards the person.
 
     1. An :class:`Acceptance` is learned from outcomes: the model says yes with room to spare,
-       learners of other families agree, and the point is no outlier among favourable rows.
+       learners of other families agree, and the point is no outlier among favourable rows; its
+       density counts unless that makes recourse a tenth dearer for declined rows of the data.
     2. For each person the nearest data rows that are favourable, pass it, and can be reached;
        levels that can't be changed must be the same, numbers are kept as the person has them.
     3. From each of them feature by feature back towards today's value, the largest gap first:
@@ -87,11 +89,33 @@ class TrimmedTarget(RecourseMethod):
         for name in ("pool", "finalists"):
             if getattr(self, name) < 1:
                 raise ParameterError("must be at least 1", column=name, value=getattr(self, name))
-        rule = Acceptance(self.strictness, self.random_state)
+        rule = Acceptance(self.strictness, random_state=self.random_state)
         self._use(rule.fit(problem, labels))
+        self._afford_density()
+
+    def _afford_density(self) -> None:
+        """Do without the bar on density where it costs declined rows too much."""
+        dense, problem = self.acceptance_, self.problem_
+        people = problem.data[~problem.accepts(problem.scores)]
+        people = people[generator(self.random_state).permutation(len(people))[:_ASKED]]
+        with_it = self._prices(people)
+        self._use(dense.without_density())
+        without = self._prices(people)
+        served = np.isfinite(without)
+        if not served.any() or with_it[served].mean() <= _DEARER * without[served].mean():
+            self._use(dense)
+
+    def _prices(self, people: np.ndarray) -> np.ndarray:
+        """What people pay, ``(n,)``; infinite where nothing is found."""
+        price = np.full(len(people), np.inf)
+        if len(people) and len(self.targets_):
+            who, rows = self.trimmed(people, *self.nearest(people))
+            price[who] = self.problem_.cost(people[who], rows != people[who], rows)
+        return price
 
     def _use(self, rule: Acceptance) -> None:
         self.acceptance_, self.targets_ = rule, rule.pool_
+        self.problem_ = rule.problem_
         self._seen = [np.unique(column) for column in rule.problem_.data.T]
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
@@ -216,7 +240,6 @@ class TrimmedTarget(RecourseMethod):
         rule = state.pop("acceptance")
         method = cls(**state)
         if rule is not None:
-            method.problem_ = rule.problem_
             method._use(rule)
         return method
 
