@@ -281,6 +281,19 @@ class TestEveryMethod:
             fresh.fit("problem")
 
 
+def test_folders_that_hold_parameters_beside_the_problem_are_read():
+    problem, df, _ = simple()
+    for method, beside in (
+        (Wachter(steps=30), "problem_"),
+        (ExactRecourse(time_limit=3.0), "problem"),
+    ):
+        plan = method.fit(problem).recommend(df.iloc[:5], progress=False)
+        back = type(method)._from_state(method.get_params() | {beside: problem})
+        assert repr(back) == repr(method)
+        again = back.recommend(df.iloc[:5], progress=False)
+        pd.testing.assert_frame_equal(plan.to_frame(), again.to_frame())
+
+
 def test_levels_that_are_not_known_are_refused(model):
     df = people(5, 1)
     problem = RecourseProblem(model, schema=SCHEMA, data=people(100, 0))

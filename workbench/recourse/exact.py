@@ -88,10 +88,7 @@ class ExactRecourse(RecourseMethod):
                 f"a {shown!r} cost is not linear",
                 advice="Use Wachter, or cost='l1' with scale 'sd', 'range' or 'mad'.",
             )
-        self._effects = None
-        if problem.world is not None:
-            people = problem.probes() if problem.data is None else problem.data
-            self._effects = LinearWorld.of(problem, people)
+        self._effects = LinearWorld.of(problem)
         self._search: TreeSearch | None = None
         self._start: RecourseMethod | None = None
         self._condition = self._read(problem)
@@ -122,14 +119,6 @@ class ExactRecourse(RecourseMethod):
     @property
     def _weights(self) -> np.ndarray | None:
         return None if self._effects is None else self._effects.weights
-
-    def _state(self) -> dict:
-        return {"time_limit": self.time_limit, "problem": getattr(self, "problem_", None)}
-
-    @classmethod
-    def _from_state(cls, state: dict) -> ExactRecourse:
-        method = cls(state["time_limit"])
-        return method if state["problem"] is None else method.fit(state["problem"])
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
         n, width = x.shape

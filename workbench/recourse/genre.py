@@ -420,12 +420,12 @@ class GenRe(RecourseMethod):
 
     def _state(self) -> dict[str, Any]:
         """Without what the teacher holds too."""
-        return {k: v for k, v in vars(self).items() if k not in ("acceptance_", "problem_")}
+        state = super()._state()
+        return {k: v for k, v in state.items() if k not in ("acceptance_", "problem_")}
 
     @classmethod
-    def _from_state(cls, state: dict[str, Any], **_: Any) -> GenRe:
-        method = cls.__new__(cls)
-        method.__dict__.update(state)
+    def _from_state(cls, state: dict[str, Any]) -> GenRe:
+        method = super()._from_state(state)
         if "teacher_" in state:
             method.acceptance_ = method.teacher_.acceptance_
             method.problem_ = method.acceptance_.problem_

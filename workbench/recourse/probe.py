@@ -108,14 +108,6 @@ class PROBE(RecourseMethod):
             for rate in (self.rate * share for share in _SHARES)
         ]
 
-    def _state(self) -> dict:
-        return {"params": self.get_params(), "problem": getattr(self, "problem_", None)}
-
-    @classmethod
-    def _from_state(cls, state: dict) -> PROBE:
-        method = cls(**state["params"])
-        return method if state["problem"] is None else method.fit(state["problem"])
-
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
         if self._solver is not None:
             return solve(self.problem_, self._solver, x, Wish(True), progress)

@@ -182,14 +182,6 @@ class ROAR(RecourseMethod):
                 advice="Use norm='linf'.",
             )
 
-    def _state(self) -> dict:
-        return {"params": self.get_params(), "problem": getattr(self, "problem_", None)}
-
-    @classmethod
-    def _from_state(cls, state: dict) -> ROAR:
-        method = cls(**state["params"])
-        return method if state["problem"] is None else method.fit(state["problem"])
-
     # -- answering -------------------------------------------------------------------------
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
@@ -248,11 +240,7 @@ def exact_solver(problem: RecourseProblem, robust: Robust, time_limit: float) ->
     """Sorted pieces where features don't depend on each other, else one program per person."""
     if not Segments.why_not(problem, robust):
         return Segments(problem, robust)
-    effects = None
-    if problem.world is not None:
-        people = problem.probes() if problem.data is None else problem.data
-        effects = LinearWorld.of(problem, people)
-    return RobustProgram(problem, robust, effects, time_limit)
+    return RobustProgram(problem, robust, LinearWorld.of(problem), time_limit)
 
 
 def solve(
