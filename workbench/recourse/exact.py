@@ -7,7 +7,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from ..core.errors import ParameterError, QuestionError
+from ..core.errors import QuestionError
 from ..core.saving import saveable
 from .exact_cells import TreeCondition
 from .exact_plan import Condition, Plan, linear_condition
@@ -80,8 +80,7 @@ class ExactRecourse(RecourseMethod):
         self.time_limit = time_limit
 
     def _fit(self, problem: RecourseProblem) -> None:
-        if not self.time_limit > 0:
-            raise ParameterError("must be positive", column="time_limit", value=self.time_limit)
+        self._require_positive("time_limit")
         if problem.cost.norm not in ("l1", "l0", "linf") or problem.cost.curves:
             shown = problem.cost.norm if not problem.cost.curves else "percentile"
             raise QuestionError(

@@ -63,8 +63,7 @@ class NearestTarget(RecourseMethod):
             )
         if not self.margin >= 0:
             raise ParameterError("must not be negative", column="margin", value=self.margin)
-        if self.candidates < 1:
-            raise ParameterError("must be at least 1", column="candidates", value=self.candidates)
+        self._require_at_least(candidates=1)
         accepted = problem.accepts(problem.scores)
         accepted &= problem.target.margin(problem.scores) >= self.margin
         if labels is not None:

@@ -85,9 +85,7 @@ class PROBE(RecourseMethod):
     def _fit(self, problem: RecourseProblem) -> None:
         if not 0 < self.rate < 0.5:
             raise ParameterError("must lie between 0 and 0.5", column="rate", value=self.rate)
-        for name in ("draws", "steps", "learning_rate", "time_limit"):
-            if not getattr(self, name) > 0:
-                raise ParameterError("must be positive", column=name, value=getattr(self, name))
+        self._require_positive("draws", "steps", "learning_rate", "time_limit")
         self._noise, self._solver = Noise.of(problem, self.sigma), None
         if problem.view.inside.find("linear") is not None:
             slope = problem.view.linear().weights[_columns(problem)]

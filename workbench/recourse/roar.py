@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..core.errors import ParameterError, QuestionError, did_you_mean
+from ..core.parameters import require_one_of
 from ..core.saving import saveable
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
 from .problem import RecourseProblem
@@ -138,16 +139,8 @@ class ROAR(RecourseMethod):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ParameterError("must be zero or more", column=name, value=value)
-        for name in ("weight", "steps", "learning_rate", "attack_rounds", "time_limit"):
-            if not getattr(self, name) > 0:
-                raise ParameterError("must be positive", column=name, value=getattr(self, name))
-        if self.objective not in _OBJECTIVES:
-            raise ParameterError(
-                f"must be one of {', '.join(map(repr, _OBJECTIVES))}",
-                column="objective",
-                value=self.objective,
-                advice=did_you_mean(self.objective, _OBJECTIVES),
-            )
+        self._require_positive("weight", "steps", "learning_rate", "attack_rounds", "time_limit")
+        require_one_of("objective", self.objective, _OBJECTIVES)
 
     def _shift(self) -> Margin:
         if self.norm == "linf" or self.norm == np.inf:
