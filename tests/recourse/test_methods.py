@@ -146,7 +146,9 @@ def _reachable(df):
 @pytest.mark.parametrize("more", [{}, {"max_changes": 2}, {"target": {"below": 0.2}}], ids=str)
 def test_no_rule_is_broken(method, model, more):
     share = check(method, model, 60, seed=1, **more)
-    # Directions point away from a low score: hardly any row of the data is within reach.
+    # Directions point away from a low score. Of the 60, 30 have it already, for 22 it is proven out
+    # of reach; of the other 8 three may become one row of the data each, and the model accepts one
+    # of these three ends: a generator has nothing to learn more from.
     few = isinstance(method, GenRe) and "target" in more
     assert share > 0.05 or few or isinstance(method, BY_ROWS)
 
