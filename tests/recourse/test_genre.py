@@ -344,6 +344,9 @@ def test_a_model_that_never_says_yes():
         {"select": "hh"},
         {"pairs": "x"},
         {"bins": 1},
+        {"unalike": "exclued"},
+        {"unalike": "exclude", "pairs": "trimmed"},
+        {"unalike": "combine", "pairs": "trimmed"},
     ],
     ids=str,
 )

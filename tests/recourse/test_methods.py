@@ -146,7 +146,9 @@ def _reachable(df):
 @pytest.mark.parametrize("more", [{}, {"max_changes": 2}, {"target": {"below": 0.2}}], ids=str)
 def test_no_rule_is_broken(method, model, more):
     share = check(method, model, 60, seed=1, **more)
-    # Directions point away from a low score: hardly any row of the data is within reach.
+    # Directions point away from a low score. Of the 60, 30 have it already, for 22 it is proven out
+    # of reach; of the other 8 three may become one row of the data each, and the model accepts one
+    # of these three ends: a generator has nothing to learn more from.
     few = isinstance(method, GenRe) and "target" in more
     assert share > 0.05 or few or isinstance(method, BY_ROWS)
 
@@ -279,6 +281,19 @@ class TestEveryMethod:
             fresh.recommend(simple()[1])
         with pytest.raises(ParameterError, match="RecourseProblem"):
             fresh.fit("problem")
+
+
+def test_folders_that_hold_parameters_beside_the_problem_are_read():
+    problem, df, _ = simple()
+    for method, beside in (
+        (Wachter(steps=30), "problem_"),
+        (ExactRecourse(time_limit=3.0), "problem"),
+    ):
+        plan = method.fit(problem).recommend(df.iloc[:5], progress=False)
+        back = type(method)._from_state(method.get_params() | {beside: problem})
+        assert repr(back) == repr(method)
+        again = back.recommend(df.iloc[:5], progress=False)
+        pd.testing.assert_frame_equal(plan.to_frame(), again.to_frame())
 
 
 def test_levels_that_are_not_known_are_refused(model):

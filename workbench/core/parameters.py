@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any, Self
 
 from .errors import NotFittedError, ParameterError, did_you_mean
@@ -61,6 +62,17 @@ class Parameterised:
                 f"{type(self).__name__} has not been fitted", advice="Call fit first."
             )
 
+    def _require_positive(self, *names: str) -> None:
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ParameterError("must be positive", column=name, value=getattr(self, name))
+
+    def _require_at_least(self, **least: float) -> None:
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if not value >= bound:
+                raise ParameterError(f"must be at least {bound}", column=name, value=value)
+
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
         shown = [
@@ -69,3 +81,18 @@ class Parameterised:
             if repr(getattr(self, name)) != repr(defaults[name].default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def require_one_of(column: str, value: Any, known: Collection[Any]) -> None:
+    """Refuse a parameter that is none of the known choices.
+
+    Raises:
+        ParameterError: Names the choices, and the nearest of them.
+    """
+    if value not in known:
+        raise ParameterError(
+            f"must be one of {', '.join(map(repr, known))}",
+            column=column,
+            value=value,
+            advice=did_you_mean(value, known),
+        )

@@ -15,7 +15,8 @@ from ..core.errors import CausalWarning, ParameterError
 from ..core.results import Result, count, number
 from ..core.saving import saveable
 from .method import FOUND, RecourseMethod
-from .recommendations import Recommendations, position
+from .people import position
+from .recommendations import Recommendations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ParameterError, did_you_mean
+from ..core.parameters import require_one_of
 from .space import Space
 
 NORMS = ("l1", "l2", "l0", "linf", "carma")
@@ -47,13 +48,7 @@ class Cost:
         high: np.ndarray,
         units: Mapping[str, float] | None = None,
     ):
-        if norm not in NORMS:
-            raise ParameterError(
-                f"must be one of {', '.join(map(repr, NORMS))}",
-                column="cost",
-                value=norm,
-                advice=did_you_mean(norm, NORMS),
-            )
+        require_one_of("cost", norm, NORMS)
         self.norm, self.space = norm, space
         self.weights = np.array([f.cost for f in space.features])
         self.by_level = np.array([f.kind in ("binary", "categorical") for f in space.features])

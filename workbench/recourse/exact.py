@@ -7,7 +7,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from ..core.errors import ParameterError, QuestionError
+from ..core.errors import QuestionError
 from ..core.saving import saveable
 from .exact_cells import TreeCondition
 from .exact_plan import Condition, Plan, linear_condition
@@ -80,18 +80,14 @@ class ExactRecourse(RecourseMethod):
         self.time_limit = time_limit
 
     def _fit(self, problem: RecourseProblem) -> None:
-        if not self.time_limit > 0:
-            raise ParameterError("must be positive", column="time_limit", value=self.time_limit)
+        self._require_positive("time_limit")
         if problem.cost.norm not in ("l1", "l0", "linf") or problem.cost.curves:
             shown = problem.cost.norm if not problem.cost.curves else "percentile"
             raise QuestionError(
                 f"a {shown!r} cost is not linear",
                 advice="Use Wachter, or cost='l1' with scale 'sd', 'range' or 'mad'.",
             )
-        self._effects = None
-        if problem.world is not None:
-            people = problem.probes() if problem.data is None else problem.data
-            self._effects = LinearWorld.of(problem, people)
+        self._effects = LinearWorld.of(problem)
         self._search: TreeSearch | None = None
         self._start: RecourseMethod | None = None
         self._condition = self._read(problem)
@@ -122,14 +118,6 @@ class ExactRecourse(RecourseMethod):
     @property
     def _weights(self) -> np.ndarray | None:
         return None if self._effects is None else self._effects.weights
-
-    def _state(self) -> dict:
-        return {"time_limit": self.time_limit, "problem": getattr(self, "problem_", None)}
-
-    @classmethod
-    def _from_state(cls, state: dict) -> ExactRecourse:
-        method = cls(state["time_limit"])
-        return method if state["problem"] is None else method.fit(state["problem"])
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
         n, width = x.shape

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..core.errors import DataError, ParameterError, QuestionError, did_you_mean, recording, warn
+from ..core.errors import DataError, ParameterError, QuestionError, recording, warn
+from ..core.parameters import require_one_of
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator, integer, spawn
 from ..tables.gate import as_frame, count
@@ -59,12 +60,13 @@ class GenRe(RecourseMethod):
         score_bar: Distance of the score from the threshold that rows to become must have
             (published: 0.7 where 0.5 is enough); of the empirical pairs only.
         strictness: Of the :class:`Acceptance` that samples are held to.
-        top_k: Nearest accepted rows that each row is paired with.
+        top_k: Nearest accepted rows that each row is paired with; of the empirical pairs only.
         samples: Outcomes drawn per person.
         unalike: What of accepted rows that differ from a person in what can't change: ``"exclude"``
             them, exactly; or ``"combine"`` their other values with the person's own, as far as
-            the model accepts that (for numbers that can't change, which nobody shares); of the
-            empirical pairs only.
+            the model accepts that (for numbers that can't change, which nobody shares). None
+            means ``"exclude"`` for empirical pairs. Trimmed ones have a rule of their own: levels
+            that can't change must be alike, numbers that can't are the person's own.
         temperature: Below 1 sharpens each draw towards the likeliest, above flattens it.
         select: Which sample comes first: the highest score ("h", published), the cheapest
             ("cost") or the most likely under the generator ("likelihood").
@@ -82,7 +84,8 @@ class GenRe(RecourseMethod):
         history_: Losses per epoch (nats per person), or None where nobody could be paired.
 
     Raises:
-        ParameterError: A parameter or labels that make no sense; a problem without data.
+        ParameterError: A parameter or labels that make no sense; a problem without data;
+            ``unalike`` given with trimmed pairs.
 
     References:
         Garg, Nagalapatti and Sarawagi, "From search to sampling: generative models for robust
@@ -108,7 +111,7 @@ class GenRe(RecourseMethod):
         score_bar: float = 0.2,
         strictness: float = 1 / 3,
         top_k: int = 1000,
-        unalike: Literal["exclude", "combine"] = "exclude",
+        unalike: Literal["exclude", "combine"] | None = None,
         samples: int = 10,
         temperature: float = 0.1,
         select: Literal["h", "cost", "likelihood"] = "cost",
@@ -202,25 +205,22 @@ class GenRe(RecourseMethod):
         )
 
     def _check(self) -> None:
-        for name, least in (
-            ("lam", 0), ("score_bar", 0), ("kernel", 0), ("top_k", 1), ("samples", 1),
-            ("bins", 2), ("layers", 1), ("epochs", 1),
-        ):  # fmt: skip
-            if not getattr(self, name) >= least:
-                raise ParameterError(
-                    f"must be at least {least}", column=name, value=getattr(self, name)
-                )
-        for name in ("temperature", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ParameterError("must be positive", column=name, value=getattr(self, name))
-        for name, known in (("pairs", PAIRS), ("unalike", UNALIKE), ("select", SELECT)):
-            if getattr(self, name) not in known:
-                raise ParameterError(
-                    f"must be one of {', '.join(map(repr, known))}",
-                    column=name,
-                    value=getattr(self, name),
-                    advice=did_you_mean(getattr(self, name), known),
-                )
+        self._require_at_least(
+            lam=0, score_bar=0, kernel=0, top_k=1, samples=1, bins=2, layers=1, epochs=1
+        )
+        self._require_positive("temperature", "learning_rate")
+        for name, known in (("pairs", PAIRS), ("select", SELECT)):
+            require_one_of(name, getattr(self, name), known)
+        if self.unalike is None:
+            return
+        require_one_of("unalike", self.unalike, UNALIKE)
+        if self.pairs == "trimmed":
+            raise ParameterError(
+                "is a choice of the empirical pairs",
+                column="unalike",
+                value=self.unalike,
+                advice="Leave it out: trimmed pairs need the same levels and keep own numbers.",
+            )
 
     # -- asking ----------------------------------------------------------------------------
 
@@ -420,12 +420,12 @@ class GenRe(RecourseMethod):
 
     def _state(self) -> dict[str, Any]:
         """Without what the teacher holds too."""
-        return {k: v for k, v in vars(self).items() if k not in ("acceptance_", "problem_")}
+        state = super()._state()
+        return {k: v for k, v in state.items() if k not in ("acceptance_", "problem_")}
 
     @classmethod
-    def _from_state(cls, state: dict[str, Any], **_: Any) -> GenRe:
-        method = cls.__new__(cls)
-        method.__dict__.update(state)
+    def _from_state(cls, state: dict[str, Any]) -> GenRe:
+        method = super()._from_state(state)
         if "teacher_" in state:
             method.acceptance_ = method.teacher_.acceptance_
             method.problem_ = method.acceptance_.problem_

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from .nearest_target import affordable, reachable
 from .problem import RecourseProblem
 
 _CELLS = 4_000_000
@@ -50,30 +51,13 @@ class PairLaw:
         if self._places is not None:
             cost = cdist(self._coordinates(x), self._places, "cityblock").round(9)
         else:
-            start = np.broadcast_to(x[:, None, :], (len(x), *targets.shape))
-            goal = np.broadcast_to(targets, start.shape)
-            cost = problem.cost(start, self.counted & (goal != start), goal)
+            cost = problem.cost(x[:, None, :], self.counted, targets)
         cost[~self._reachable(x)] = np.inf
-        if problem.budget is not None:
-            cost[cost > problem.budget * (1 + 1e-9)] = np.inf
-        return cost
+        return affordable(problem, cost)
 
     def _reachable(self, x: np.ndarray) -> np.ndarray:
-        problem, targets = self.problem, self.targets
-        good = np.repeat(self._legal[None, :], len(x), axis=0)
-        for j in np.flatnonzero(~self.counted):
-            good &= x[:, j, None] == targets[:, j]
-        low, high = problem.reach(x)
-        for j in np.flatnonzero(problem.movable):
-            if (low[:, j] > targets[:, j].min()).any():
-                good &= low[:, j, None] <= targets[:, j]
-            if (high[:, j] < targets[:, j].max()).any():
-                good &= high[:, j, None] >= targets[:, j]
-        if problem.max_changes is not None:
-            acted = np.flatnonzero(problem.movable)
-            changes = sum(x[:, j, None] != targets[:, j] for j in acted)
-            good &= changes <= problem.max_changes
-        return good
+        kept = ~self.problem.movable & self.combine
+        return self._legal & reachable(self.problem, x, self.targets, kept)
 
     def rows(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Chunks of people: their slice, the targets in reach ``(c, k)``, log Q ``(c, k)``.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
-from ..core.errors import ParameterError
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator, sequence
-from .method import Actions, RecourseMethod, Status
+from .method import Actions, RecourseMethod
 from .problem import RecourseProblem
-from .search import feasible, finish, first_of_each, ranks, shorten, snap, with_spare
+from .search import feasible, finish, first_of_each, in_parts, patterns, ranks, shorten, snap
 
 _ROWS = 100_000
 _DOUBLINGS = 14
@@ -56,31 +54,14 @@ class GrowingSpheres(RecourseMethod):
         self.random_state = random_state
 
     def _fit(self, problem: RecourseProblem) -> None:
-        for name, least in (("samples", 1), ("rounds", 0)):
-            if getattr(self, name) < least:
-                raise ParameterError(
-                    f"must be at least {least}", column=name, value=getattr(self, name)
-                )
+        self._require_at_least(samples=1, rounds=0)
         sequence(self.random_state)
-        if problem.world is None:
-            self.patterns_ = problem.movable[None, :].copy()
-        else:
-            self.patterns_ = problem.world.masks(problem.movable, problem.max_changes)
+        self.patterns_ = patterns(problem)
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
-        n, width = x.shape
-        mask, values, found = np.zeros((n, width), bool), x.copy(), np.zeros(n, dtype=bool)
-        chunk = max(_ROWS // (len(self.patterns_) * (self.samples + 2 * width)), 1)
-        starts = range(0, n, chunk)
-        for start in tqdm(starts, desc="recourse", delay=2, disable=not progress, leave=False):
-            part = slice(start, start + chunk)
-            mask[part], values[part], found[part] = self._search(x[part])
+        chunk = _ROWS // (len(self.patterns_) * (self.samples + 2 * x.shape[1]))
         why = "no action that was tried reaches the target"
-        tried = with_spare(self.problem_, x, mask, values)
-        return Actions(*tried, Status.where(found, why))
-
-    def _directions(self, width: int) -> int:
-        return self.samples + 2 * width
+        return in_parts(self.problem_, x, self._search, chunk, why, progress)
 
     def _search(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         problem, n, count = self.problem_, len(x), len(self.patterns_)

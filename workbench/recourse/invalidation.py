@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..core.errors import ParameterError, did_you_mean
+from ..core.errors import ParameterError
+from ..core.parameters import require_one_of
 from ..core.seeding import generator
 from .noise import Noise, turned_down
 from .problem import RecourseProblem
@@ -60,13 +61,8 @@ def invalidation_probability(
         >>> invalidation_probability(problem, df, sigma=1.0).round(3).tolist()
         [0.977, 0.841, 0.159, 0.023]
     """
-    if how is not None and how not in _HOW:
-        raise ParameterError(
-            f"must be one of {', '.join(map(repr, _HOW))}",
-            column="how",
-            value=how,
-            advice=did_you_mean(how, _HOW),
-        )
+    if how is not None:
+        require_one_of("how", how, _HOW)
     codes = problem.space.codes(df)
     full = ~np.isnan(codes).any(axis=1)
     noise, shifted = Noise.of(problem, sigma), bool(np.any(shift))

@@ -142,6 +142,25 @@ class RecourseMethod(Parameterised):
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
         raise TypeError(f"{type(self).__name__} must define _recommend()")
 
+    def _state(self) -> dict[str, Any]:
+        """What to fit again with, to the same bits; all of it where labels were learned from."""
+        if self._learns_from_labels:
+            return dict(vars(self))
+        params = self.get_params(deep=False)
+        return {"params": params, "problem": getattr(self, "problem_", None)}
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Self:
+        if cls._learns_from_labels:
+            method = cls.__new__(cls)
+            vars(method).update(state)
+            return method
+        # Folders of version 0.1 may hold the parameters beside the problem.
+        params = state.get("params", state)
+        method = cls(**{name: params[name] for name in cls._parameter_names()})
+        problem = state.get("problem", state.get("problem_"))
+        return method if problem is None else method.fit(problem)
+
     def save(self, path: str | Path, force: bool = False) -> Path:
         """Write the fitted method and its problem to a folder, without the model."""
         return saving.save(self, path, force)

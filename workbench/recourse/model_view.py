@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError, WorkbenchError, did_you_mean
+from ..core.parameters import require_one_of
 from ..tables.encode import Encoder
 from ..tables.schema import Feature, Schema
 from .inside import Inside
@@ -115,13 +116,8 @@ class ModelView:
         return matches[0]
 
     def _output(self, output: Output | None) -> Output:
-        if output is not None and output not in _OUTPUTS:
-            raise ParameterError(
-                f"must be one of {', '.join(map(repr, _OUTPUTS))}",
-                column="output",
-                value=output,
-                advice=did_you_mean(output, _OUTPUTS),
-            )
+        if output is not None:
+            require_one_of("output", output, _OUTPUTS)
         if self.is_torch:
             last = list(self.model.modules())[-1]
             if type(last).__name__ in ("Sigmoid", "Softmax"):

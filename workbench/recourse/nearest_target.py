@@ -63,8 +63,7 @@ class NearestTarget(RecourseMethod):
             )
         if not self.margin >= 0:
             raise ParameterError("must not be negative", column="margin", value=self.margin)
-        if self.candidates < 1:
-            raise ParameterError("must be at least 1", column="candidates", value=self.candidates)
+        self._require_at_least(candidates=1)
         accepted = problem.accepts(problem.scores)
         accepted &= problem.target.margin(problem.scores) >= self.margin
         if labels is not None:
@@ -108,20 +107,38 @@ def becoming(
     """
     if kept is None:
         kept = ~problem.movable & (problem.world is not None)
-    low, high = problem.reach(x)
-    barred = np.zeros((len(x), len(targets)), dtype=bool)
-    changes = np.zeros(barred.shape, dtype=int)
-    # Feature by feature: a table of people by targets by features would be many times as large.
-    for j in np.flatnonzero(~kept):
-        barred |= (targets[:, j] < low[:, j, None]) | (targets[:, j] > high[:, j, None])
-        changes += targets[:, j] != x[:, j, None]
     cost = problem.cost(x[:, None, :], ~kept, targets)
-    if problem.world is None:
-        if not kept.any():
-            barred |= ~problem.couplings.hold(targets, problem.cost.scale)
-        if problem.max_changes is not None:
-            barred |= changes > problem.max_changes
-        if problem.budget is not None:
-            barred |= cost > problem.budget * (1 + 1e-9)
-    cost[barred] = np.inf
+    cost[~reachable(problem, x, targets, kept)] = np.inf
+    if problem.world is None and not kept.any():
+        cost[:, ~problem.couplings.hold(targets, problem.cost.scale)] = np.inf
+    return affordable(problem, cost)
+
+
+def reachable(
+    problem: RecourseProblem, x: np.ndarray, targets: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """Whether directions, ranges and the number of changes let people become targets, ``(n, m)``.
+
+    What is ``kept`` ``(F,)`` is not asked. Through a causal model changes can't be counted yet.
+    """
+    low, high = problem.reach(x)
+    good = np.ones((len(x), len(targets)), dtype=bool)
+    counted = problem.max_changes is not None and problem.world is None
+    changes = np.zeros(good.shape, dtype=int) if counted else None
+    # Feature by feature: a table of people by targets by features would be many times as large.
+    for j in np.flatnonzero(~kept) if len(targets) else ():
+        column = targets[:, j]
+        if (low[:, j] > column.min()).any():
+            good &= low[:, j, None] <= column
+        if (high[:, j] < column.max()).any():
+            good &= high[:, j, None] >= column
+        if counted:
+            changes += x[:, j, None] != column
+    return good & (changes <= problem.max_changes) if counted else good
+
+
+def affordable(problem: RecourseProblem, cost: np.ndarray) -> np.ndarray:
+    """Costs of becoming targets, infinite over budget; with a causal model not known yet."""
+    if problem.budget is not None and problem.world is None:
+        cost[cost > problem.budget * (1 + 1e-9)] = np.inf
     return cost

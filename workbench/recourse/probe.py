@@ -85,9 +85,7 @@ class PROBE(RecourseMethod):
     def _fit(self, problem: RecourseProblem) -> None:
         if not 0 < self.rate < 0.5:
             raise ParameterError("must lie between 0 and 0.5", column="rate", value=self.rate)
-        for name in ("draws", "steps", "learning_rate", "time_limit"):
-            if not getattr(self, name) > 0:
-                raise ParameterError("must be positive", column=name, value=getattr(self, name))
+        self._require_positive("draws", "steps", "learning_rate", "time_limit")
         self._noise, self._solver = Noise.of(problem, self.sigma), None
         if problem.view.inside.find("linear") is not None:
             slope = problem.view.linear().weights[_columns(problem)]
@@ -107,14 +105,6 @@ class PROBE(RecourseMethod):
             )
             for rate in (self.rate * share for share in _SHARES)
         ]
-
-    def _state(self) -> dict:
-        return {"params": self.get_params(), "problem": getattr(self, "problem_", None)}
-
-    @classmethod
-    def _from_state(cls, state: dict) -> PROBE:
-        method = cls(**state["params"])
-        return method if state["problem"] is None else method.fit(state["problem"])
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
         if self._solver is not None:

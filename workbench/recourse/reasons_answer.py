@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..core import saving
 from ..core.errors import CausalWarning, QuestionError
-from ..core.results import Result, number
+from ..core.results import number
 from ..core.saving import saveable
 from .method import ACCEPTED, INCOMPLETE
-from .recommendations import join, position, shown
+from .people import PeopleResult, join, position, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +38,7 @@ def principal(contribution: np.ndarray, most: int) -> list[int]:
 
 @saveable
 @dataclass(frozen=True, eq=False, repr=False)
-class Reasons(Result):
+class Reasons(PeopleResult):
     """The principal reasons of a table of people, in its order; nobody is dropped.
 
     Attributes:
@@ -76,14 +74,6 @@ class Reasons(Result):
     kind: str
     warnings: tuple[CausalWarning, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.outcomes)
-
-    @property
-    def status(self) -> pd.Series:
-        """The status of each person."""
-        return self.outcomes["status"]
-
     def to_frame(self, long: bool = False) -> pd.DataFrame:
         """One row per person with ``reason 1`` ... ``reason max`` (codes) and their contributions.
 
@@ -118,10 +108,7 @@ class Reasons(Result):
         return frame[["status", "score", *codes]].rename_axis(frame.index.name or "row")
 
     def summary(self) -> str:
-        counts = self.outcomes["status"].value_counts()
-        order = (DECLINED, ACCEPTED, INCOMPLETE)
-        parts = [f"{counts[w]} {w}" for w in order if w in counts]
-        text = f"{len(self)} people, {self.target}: {', '.join(parts) or 'nobody asked'}"
+        text = self._counted((DECLINED, ACCEPTED, INCOMPLETE))
         if len(self.listed):
             top = self.listed.loc[self.listed["rank"] == 1, "code"].value_counts()
             text += f"; most often the first reason: {top.index[0]} ({top.iloc[0]} of {top.sum()})"
@@ -205,10 +192,6 @@ class Reasons(Result):
         ax.set_xlabel(f"contribution to the gap ({self.scale})")
         ax.set_title(f"Person {person}: what speaks against (right) and for (left)")
         return ax
-
-    def save(self, path: str | Path, force: bool = False) -> Path:
-        """Write to a folder; :func:`workbench.load` reads it back."""
-        return saving.save(self, path, force)
 
 
 def _usual(value: Any) -> str:

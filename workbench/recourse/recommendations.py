@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from ..core import saving
-from ..core.errors import CausalWarning, ParameterError, QuestionError, did_you_mean
-from ..core.results import Result, number
+from ..core.errors import CausalWarning, QuestionError
+from ..core.results import number
 from ..core.saving import saveable
 from ..tables.gate import count
+from .people import PeopleResult, join, position, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _SURE = 0.95  # share of the graphs' weight that counts as all
 
 @saveable
 @dataclass(frozen=True, eq=False, repr=False)
-class Recommendations(Result):
+class Recommendations(PeopleResult):
     """Recommendations for a table of people, in its order; nobody is dropped.
 
     Attributes:
@@ -65,14 +66,6 @@ class Recommendations(Result):
     quantity: str = "score"
     by_graph: pd.DataFrame | None = None
     warnings: tuple[CausalWarning, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.outcomes)
-
-    @property
-    def status(self) -> pd.Series:
-        """The status of each person."""
-        return self.outcomes["status"]
 
     def to_frame(self, long: bool = False) -> pd.DataFrame:
         """One row per person: the outcomes and the recommended values (``long``: the changes).
@@ -134,10 +127,8 @@ class Recommendations(Result):
             yield name, today, new, change, self.units.get(name, ""), kind
 
     def summary(self) -> str:
-        counts = self.outcomes["status"].value_counts()
         order = ("found", "already accepted", "infeasible", "not found", "incomplete")
-        parts = [f"{counts[w]} {w}" for w in order if w in counts]
-        text = f"{len(self)} people, {self.target}: {', '.join(parts) or 'nobody asked'}"
+        text = self._counted(order)
         found = self.outcomes.loc[(self.outcomes["status"] == "found").to_numpy(), "cost"]
         if len(found):
             text += f"; median cost {number(found.median())} ({self.cost_unit})"
@@ -269,33 +260,10 @@ class Recommendations(Result):
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
         return ax
 
-    def save(self, path: str | Path, force: bool = False) -> Path:
-        """Write to a folder; :func:`workbench.load` reads it back."""
-        return saving.save(self, path, force)
-
     @classmethod
     def load(cls, path: str | Path) -> Recommendations:
         """Read what :meth:`save` wrote."""
         return saving.load(path)
-
-
-def position(table: pd.DataFrame, person: Any) -> int:
-    """Where the one row with a label is."""
-    matches = np.flatnonzero(np.asarray(table.index == person))
-    if len(matches) == 1:
-        return int(matches[0])
-    if not len(matches):
-        raise QuestionError(
-            "is not among the people",
-            value=person,
-            advice=did_you_mean(person, table.index[:1000]),
-        )
-    raise ParameterError(
-        f"names {len(matches)} people",
-        column="person",
-        value=person,
-        advice="Give the table a unique index, e.g. with reset_index(drop=True).",
-    )
 
 
 def _with_room(column: pd.Series, answered: np.ndarray) -> pd.Series:
@@ -317,16 +285,3 @@ def _sentence(row: tuple) -> str:
         return f"{name} goes from {shown(today)} to {shown(new)}{unit}"
     verb = "change" if not np.isfinite(change) else "raise" if change > 0 else "lower"
     return f"{verb} {name} from {shown(today)} to {shown(new)}{unit}"
-
-
-def shown(value: Any) -> str:
-    """Four digits, so that a small change remains visible."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        return str(value)
-    return number(value) if abs(value) >= 1000 else f"{float(value):.4g}"
-
-
-def join(parts: list[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"

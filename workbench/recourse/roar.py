@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..core.errors import ParameterError, QuestionError, did_you_mean
+from ..core.parameters import require_one_of
 from ..core.saving import saveable
 from .method import FOUND, INFEASIBLE, NOT_FOUND, Actions, RecourseMethod, Status
 from .problem import RecourseProblem
@@ -138,16 +139,8 @@ class ROAR(RecourseMethod):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ParameterError("must be zero or more", column=name, value=value)
-        for name in ("weight", "steps", "learning_rate", "attack_rounds", "time_limit"):
-            if not getattr(self, name) > 0:
-                raise ParameterError("must be positive", column=name, value=getattr(self, name))
-        if self.objective not in _OBJECTIVES:
-            raise ParameterError(
-                f"must be one of {', '.join(map(repr, _OBJECTIVES))}",
-                column="objective",
-                value=self.objective,
-                advice=did_you_mean(self.objective, _OBJECTIVES),
-            )
+        self._require_positive("weight", "steps", "learning_rate", "attack_rounds", "time_limit")
+        require_one_of("objective", self.objective, _OBJECTIVES)
 
     def _shift(self) -> Margin:
         if self.norm == "linf" or self.norm == np.inf:
@@ -181,14 +174,6 @@ class ROAR(RecourseMethod):
                 value=self.norm,
                 advice="Use norm='linf'.",
             )
-
-    def _state(self) -> dict:
-        return {"params": self.get_params(), "problem": getattr(self, "problem_", None)}
-
-    @classmethod
-    def _from_state(cls, state: dict) -> ROAR:
-        method = cls(**state["params"])
-        return method if state["problem"] is None else method.fit(state["problem"])
 
     # -- answering -------------------------------------------------------------------------
 
@@ -248,11 +233,7 @@ def exact_solver(problem: RecourseProblem, robust: Robust, time_limit: float) ->
     """Sorted pieces where features don't depend on each other, else one program per person."""
     if not Segments.why_not(problem, robust):
         return Segments(problem, robust)
-    effects = None
-    if problem.world is not None:
-        people = problem.probes() if problem.data is None else problem.data
-        effects = LinearWorld.of(problem, people)
-    return RobustProgram(problem, robust, effects, time_limit)
+    return RobustProgram(problem, robust, LinearWorld.of(problem), time_limit)
 
 
 def solve(

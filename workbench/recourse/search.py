@@ -5,10 +5,15 @@ Rows are independent: row r belongs to some person and holds a mask and values, 
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
+import numpy as np
+from tqdm import tqdm
+
+from .method import Actions, Status
 from .problem import RecourseProblem
 
+Search = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 _HALVINGS = 24
 _HAIR = 1e-8
 _FAR = 30.0
@@ -334,6 +339,30 @@ def first_of_each(group: np.ndarray, cost: np.ndarray) -> np.ndarray:
     """Positions of the cheapest member of each group."""
     order = np.lexsort((cost, group))
     return order[np.diff(group[order], prepend=-1) != 0]
+
+
+def patterns(problem: RecourseProblem) -> np.ndarray:
+    """Sets of features to try acting on, ``(K, F)``; with a causal model holding is acting too."""
+    if problem.world is None:
+        return problem.movable[None, :].copy()
+    return problem.world.masks(problem.movable, problem.max_changes)
+
+
+def in_parts(
+    problem: RecourseProblem, x: np.ndarray, search: Search, chunk: int, why: str, progress: bool
+) -> Actions:
+    """Proposals for people ``(n, F)``, so many at a time.
+
+    Args:
+        search: Finds a mask, values and whether that is an answer, for some of the people.
+        why: What is said to those who have none.
+    """
+    mask, values, found = np.zeros(x.shape, bool), x.copy(), np.zeros(len(x), dtype=bool)
+    starts = range(0, len(x), max(chunk, 1))
+    for start in tqdm(starts, desc="recourse", delay=2, disable=not progress, leave=False):
+        part = slice(start, start + max(chunk, 1))
+        mask[part], values[part], found[part] = search(x[part])
+    return Actions(*with_spare(problem, x, mask, values), Status.where(found, why))
 
 
 def with_spare(

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
-from ..core.errors import ParameterError
 from ..core.saving import saveable
-from .method import Actions, RecourseMethod, Status
+from .method import Actions, RecourseMethod
 from .problem import RecourseProblem
-from .search import feasible, finish, ranks, snap, with_spare
+from .search import feasible, finish, in_parts, patterns, ranks, snap
 from .space import Space
 from .structure import inverse_link
 
@@ -57,25 +55,13 @@ class Wachter(RecourseMethod):
         self.learning_rate = learning_rate
 
     def _fit(self, problem: RecourseProblem) -> None:
-        for name in ("steps", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ParameterError("must be positive", column=name, value=getattr(self, name))
-        if problem.world is None:
-            self.patterns_ = problem.movable[None, :].copy()
-        else:
-            self.patterns_ = problem.world.masks(problem.movable, problem.max_changes)
+        self._require_positive("steps", "learning_rate")
+        self.patterns_ = patterns(problem)
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
-        n, width = x.shape
-        mask, values, found = np.zeros((n, width), bool), x.copy(), np.zeros(n, dtype=bool)
-        chunk = max(_ROWS // len(self.patterns_), 1)
-        starts = range(0, n, chunk)
-        for start in tqdm(starts, desc="recourse", delay=2, disable=not progress, leave=False):
-            part = slice(start, start + chunk)
-            mask[part], values[part], found[part] = self._search(x[part])
+        chunk = _ROWS // len(self.patterns_)
         why = "the gradient led to no permitted action that reaches the target"
-        tried = with_spare(self.problem_, x, mask, values)
-        return Actions(*tried, Status.where(found, why))
+        return in_parts(self.problem_, x, self._search, chunk, why, progress)
 
     def _search(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         problem, n, count = self.problem_, len(x), len(self.patterns_)

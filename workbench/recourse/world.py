@@ -208,8 +208,14 @@ class LinearWorld:
         self.weights = weights
 
     @classmethod
-    def of(cls, problem: RecourseProblem, people: np.ndarray) -> LinearWorld:
-        """The direct effects, if the model is linear in all numbers that can change."""
+    def of(cls, problem: RecourseProblem) -> LinearWorld | None:
+        """The direct effects, if the model is linear in all numbers that can change.
+
+        None without a causal model.
+        """
+        if problem.world is None:
+            return None
+        people = problem.probes() if problem.data is None else problem.data
         world, space, names = problem.world, problem.space, problem.space.names
         scale, movable = problem.cost.scale, problem.movable
         changing = movable | (movable.astype(float) @ world._below > 0)
