@@ -10,6 +10,7 @@ Quick mode trains generators briefly: it shows that everything runs, not how goo
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator
 
@@ -157,6 +158,8 @@ def run(quick: bool, seed: int) -> Iterator[Record]:
         yield from _compared(name, mean, draws)
         for metric, value in PUBLISHED.get(name, {}).items():
             yield Record("recourse", name, "GenRe", metric, value, source="published")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        yield Record("recourse", name, "all methods and judges", "peak GB so far", peak)
 
 
 if __name__ == "__main__":

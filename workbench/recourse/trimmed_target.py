@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..core.errors import ParameterError, QuestionError
+from ..core.errors import QuestionError
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator
 from .acceptance import Acceptance
@@ -86,9 +86,7 @@ class TrimmedTarget(RecourseMethod):
                 "TrimmedTarget sets features and knows nothing of what follows from them",
                 advice="Use GrowingSpheres or NearestTarget with a causal model.",
             )
-        for name in ("pool", "finalists"):
-            if getattr(self, name) < 1:
-                raise ParameterError("must be at least 1", column=name, value=getattr(self, name))
+        self._require_at_least(pool=1, finalists=1)
         rule = Acceptance(self.strictness, random_state=self.random_state)
         self._use(rule.fit(problem, labels))
         self._afford_density()
