@@ -234,6 +234,6 @@ def predictor(
     # The columns are scaled inside the first layer, so that the network reads them as they are.
     net, first = net.double(), net[0]
     with torch.no_grad():
-        first.weight /= torch.from_numpy(data.reach)
-        first.bias -= first.weight @ torch.from_numpy(data.low)
+        first.weight /= torch.tensor(data.reach)
+        first.bias -= first.weight @ torch.tensor(data.low)
     return nn.Sequential(*net, nn.Sigmoid()).eval()
