@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,19 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real data not available: WORKBENCH_DATA is not set to its folder")
     return Path(folder)
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """``measured(name)``: the records of a whole benchmark, run in a process of its own."""
+
+    def records(name: str) -> list[dict]:
+        file = tmp_path / "records.json"
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(file)]
+        subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True)
+        return json.loads(file.read_text())
+
+    return records
 
 
 @pytest.fixture
