@@ -226,10 +226,26 @@ def test_plans_work_and_keep_every_rule(fitted):
     found = plan.status == "found"
     assert found.sum() > 20 and (chance(plan.recommended)[found] > 0.5).all()
     assert not broken(df, plan.recommended).any()
-    trimmed = plan.outcomes["cost"][found].mean()
     whole = GenRe(**(method.get_params() | {"trim": False}))
     whole.__dict__.update({k: v for k, v in vars(method).items() if k.endswith("_")})
-    assert trimmed < whole.recommend(df, progress=False).outcomes["cost"][found].mean()
+    before = whole.recommend(df, progress=False)
+    passes = method.acceptance_.accepts(method.problem_.space.codes(before.recommended))
+    both = found & (before.status == "found") & passes
+    assert plan.outcomes["cost"][both].mean() < before.outcomes["cost"][both].mean()
+
+
+def test_who_gets_no_sample_that_passes_is_answered_by_a_trimmed_row(fitted):
+    method, _ = fitted
+    asked = method.problem_.space.codes(people(80, 5))
+    asked = asked[~method.problem_.accepts(method.problem_.score(asked))]
+    ends, found = method.teacher_.nearest_trimmed(asked)
+    plans, sure = method._one_each(asked)
+    assert sure[found].all() and (plans[sure] != asked[sure]).any(axis=1).all()
+    assert method.acceptance_.accepts(plans[sure]).all()
+    mute = GenRe(**(method.get_params() | {"samples": 1, "temperature": 1e-3}))
+    mute.__dict__.update({k: v for k, v in vars(method).items() if k.endswith("_")})
+    mute._judged = lambda x, codes: (np.zeros(codes.shape[:2], bool), np.zeros(codes.shape[:2]))
+    np.testing.assert_array_equal(mute._one_each(asked)[0][found], ends[found])
 
 
 @settings(max_examples=12, deadline=None)

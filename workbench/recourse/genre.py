@@ -70,7 +70,8 @@ class GenRe(RecourseMethod):
         temperature: Below 1 sharpens each draw towards the likeliest, above flattens it.
         select: Which sample comes first: the highest score ("h", published), the cheapest
             ("cost") or the most likely under the generator ("likelihood").
-        trim: Go back towards the person as far as the acceptance holds.
+        trim: Go back towards the person as far as the acceptance holds; who gets no sample that
+            passes it is answered as by :class:`TrimmedTarget`. False gives samples as they come.
         bins: Most bins of a number.
         width, layers: Of the transformer; its encoder and its decoder have so many layers each.
         epochs: Most passes over the data; each person meets another row in each.
@@ -293,6 +294,11 @@ class GenRe(RecourseMethod):
             key = np.where(good, self._key(x[rows], codes, log, ahead), np.inf)[any_]
             best[rows[any_]] = self._finished(x[rows[any_]], codes[any_], key)
             sure[rows[any_]] = True
+        rows = np.flatnonzero(~sure)
+        if self.trim and len(rows):
+            # Nothing that passes was drawn for them: real rows that do are trimmed instead.
+            ends, found = self.teacher_.nearest_trimmed(x[rows])
+            best[rows[found]], sure[rows] = ends[found], found
         return best, sure
 
     def _draw(

@@ -105,11 +105,8 @@ class TrimmedTarget(RecourseMethod):
 
     def _prices(self, people: np.ndarray) -> np.ndarray:
         """What people pay, ``(n,)``; infinite where nothing is found."""
-        price = np.full(len(people), np.inf)
-        if len(people) and len(self.targets_):
-            who, rows = self.trimmed(people, *self.nearest(people))
-            price[who] = self.problem_.cost(people[who], rows != people[who], rows)
-        return price
+        values, found = self.nearest_trimmed(people)
+        return np.where(found, self.problem_.cost(people, values != people, values), np.inf)
 
     def _use(self, rule: Acceptance) -> None:
         self.acceptance_, self.targets_ = rule, rule.pool_
@@ -119,6 +116,12 @@ class TrimmedTarget(RecourseMethod):
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
         if not self.acceptance_.labelled_:
             warn_of_own_labels()
+        values, found = self.nearest_trimmed(x, progress)
+        why = "no favourable row of the data that passes the rule can be reached"
+        return Actions(values != x, values, Status.where(found, why))
+
+    def nearest_trimmed(self, x: np.ndarray, progress: bool = False) -> tuple:
+        """The answers as codes ``(n, F)``, and for whom there is one ``(n,)``."""
         n, values, found = len(x), x.copy(), np.zeros(len(x), dtype=bool)
         cells = max(len(self.targets_), 1) * x.shape[1]
         chunk = max(min(_ROWS // self.pool, _CELLS // cells), 1)
@@ -127,8 +130,7 @@ class TrimmedTarget(RecourseMethod):
             part = slice(start, start + chunk)
             who, rows = self.trimmed(x[part], *self.nearest(x[part]))
             values[start + who], found[start + who] = rows, True
-        why = "no favourable row of the data that passes the rule can be reached"
-        return Actions(values != x, values, Status.where(found, why))
+        return values, found
 
     def nearest(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The nearest targets that people may become.
