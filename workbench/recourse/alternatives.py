@@ -145,7 +145,8 @@ def _without(
         method = methods[frozenset()]
         problem = method.problem_.without(left_alone)
         fresh = type(method)(**method.get_params(deep=False))
-        methods[left_alone] = fresh.fit(problem) if problem.movable.any() else None
+        labels = getattr(method, "labels_", None)
+        methods[left_alone] = fresh.fit(problem, labels) if problem.movable.any() else None
     return methods[left_alone]
 
 

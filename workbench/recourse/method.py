@@ -93,8 +93,8 @@ class RecourseMethod(Parameterised):
         Args:
             problem: What is asked.
             labels: What really happened to the rows of the problem's data, for methods that learn
-                from outcomes: classes of the model, or true and false; a Series is matched by
-                index.
+                from outcomes: classes of the model, or true where the outcome was the wished one;
+                a Series is matched by index.
         """
         if not isinstance(problem, RecourseProblem):
             raise ParameterError(
@@ -105,6 +105,8 @@ class RecourseMethod(Parameterised):
         with recording():
             self._fit(problem, *([labels] if self._learns_from_labels else []))
         self.problem_ = problem
+        if self._learns_from_labels:
+            self.labels_ = labels
         return self
 
     def recommend(self, df: pd.DataFrame, *, progress: bool = True) -> Recommendations:
