@@ -483,7 +483,8 @@ def _limits(max_changes: Any, budget: Any) -> tuple[int | None, float | None]:
             raise ParameterError(
                 "must be a positive integer", column="max_changes", value=max_changes
             )
-    if budget is not None and not (isinstance(budget, int | float) and budget > 0):
+    is_number = isinstance(budget, int | float | np.number) and not isinstance(budget, bool)
+    if budget is not None and not (is_number and budget > 0):
         raise ParameterError("must be a positive number", column="budget", value=budget)
     return max_changes, budget
 
