@@ -185,7 +185,7 @@ def _gather(
     return Recommendations(people=first.people, **tables, **parts, warnings=tuple(notes))
 
 
-_SHARED = ("units", "scales", "target", "cost_unit", "score_name", "method", "quantity")
+_SHARED = ("units", "scales", "target", "cost_unit", "score_name", "method", "quantity", "among")
 
 
 def _as(column: pd.Series, dtype: Any) -> pd.Series:

@@ -86,6 +86,7 @@ class RecourseMethod(Parameterised):
     """
 
     _learns_from_labels = False
+    _among = ""  # which actions a bound is about, where the method asks for more than a yes
 
     def fit(self, problem: RecourseProblem, labels: Any = None) -> Self:
         """Prepare for a problem.
@@ -102,9 +103,9 @@ class RecourseMethod(Parameterised):
             )
         if labels is not None and not self._learns_from_labels:
             raise ParameterError(f"{type(self).__name__} learns nothing from them", column="labels")
-        with recording():
+        with recording() as notes:
             self._fit(problem, *([labels] if self._learns_from_labels else []))
-        self.problem_ = problem
+        self.problem_, self.notes_ = problem, tuple(notes)
         if self._learns_from_labels:
             self.labels_ = labels
         return self
@@ -134,9 +135,9 @@ class RecourseMethod(Parameterised):
                     answer.settle(ask, self._recommend(x[ask], progress))
             answer.doubt()
             answer.place(progress)
-        # What the causal model warned of when it was fitted is a condition of every plan.
-        known = getattr(problem.scm, "warnings_", ())
-        return answer.result(repr(self), tuple(dict.fromkeys((*known, *notes))))
+        # What the causal model and the method warned of when fitted is a condition of every plan.
+        known = (*getattr(problem.scm, "warnings_", ()), *getattr(self, "notes_", ()))
+        return answer.result(repr(self), self._among, tuple(dict.fromkeys((*known, *notes))))
 
     def _fit(self, problem: RecourseProblem, *labels: Any) -> None:
         """Learn what the method needs; most need nothing."""
@@ -278,7 +279,7 @@ class _Answer:
             rows = rows[self.answered[rows]]
             self.plausibility[rows] = self.problem.plausibility(self.state[rows])
 
-    def result(self, method: str, notes: tuple) -> Recommendations:
+    def result(self, method: str, among: str, notes: tuple) -> Recommendations:
         problem, words, answered = self.problem, self.words, self.answered
         state = np.where(answered[:, None], self.state, self.x)
         with np.errstate(invalid="ignore"):
@@ -312,6 +313,7 @@ class _Answer:
             score_name=problem.score_name,
             method=method,
             quantity=problem.quantity,
+            among=among,
             warnings=notes,
         )
 
