@@ -15,6 +15,7 @@ from ..core import saving
 from ..core.errors import ParameterError, recording, warn
 from ..core.parameters import Parameterised
 from ..tables.gate import as_frame, count
+from .people import empty_cells
 from .problem import RecourseProblem
 from .recommendations import Recommendations
 from .writing import write
@@ -202,7 +203,7 @@ class _Answer:
         gaps = np.isnan(self.x[rows])
         for i in np.flatnonzero(gaps.any(axis=1)):
             empty = [n for n, g in zip(problem.space.names, gaps[i], strict=True) if g]
-            self.reasons[rows[i]] = f"{', '.join(map(repr, empty))} is empty"
+            self.reasons[rows[i]] = empty_cells(empty)
         full = rows[~gaps.any(axis=1)]
         self.score[full] = problem.view.score(self.frame.iloc[full])
         done = full[problem.accepts(self.score[full])]
