@@ -253,3 +253,10 @@ def test_labels_that_are_no_class_or_the_wrong_way_round_are_told():
         favourable(asked, HAPPENED.astype(int) + 1)
     with pytest.warns(CausalWarning, match="same way round"):
         favourable(asked, ~HAPPENED)
+
+
+def test_limits_that_keep_rows_out_of_reach_are_named():
+    tight = problem(max_changes=1, budget=0.01)
+    plan = TrimmedTarget().fit(tight, HAPPENED).recommend(table(20, 6))
+    stuck = plan.outcomes["reason"][plan.status == "not found"]
+    assert len(stuck) and stuck.str.endswith("within max_changes=1 and budget=0.01").all()

@@ -238,7 +238,8 @@ class ModelView:
 
         first = next(self._module.parameters(), None)
         like = torch.float32 if first is None else first.dtype
-        return torch.from_numpy(inputs).to(like)
+        # pandas hands out arrays that are read-only, of which torch warns.
+        return torch.from_numpy(np.require(inputs, requirements="W")).to(like)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Scores of a torch module's inputs, differentiable."""

@@ -80,6 +80,13 @@ def _wished(problem: RecourseProblem, values: pd.Series) -> np.ndarray:
     return (values.to_numpy() == classes[problem.view.index]) == at_least
 
 
+def limits(problem: RecourseProblem) -> str:
+    """The limits that a row of the data must keep to be within a person's reach, as text."""
+    named = {"max_changes": problem.max_changes, "budget": problem.budget}
+    given = [f"{name}={value:g}" for name, value in named.items() if value is not None]
+    return f" within {' and '.join(given)}" if given else ""
+
+
 def warn_of_own_labels() -> None:
     """Say that the model's decisions stood in for outcomes."""
     warn(
