@@ -269,3 +269,15 @@ def test_read_only_tables_reach_torch_without_its_warning():
             view.tensor(rows)
         finally:
             torch.set_warn_always(False)
+
+
+def test_a_model_is_shown_categories_as_the_data_has_them():
+    lgb = pytest.importorskip("lightgbm")
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame(
+        {"n": rng.normal(size=200), "c": pd.Categorical(rng.choice(list("xyz"), 200))}
+    )
+    model = lgb.LGBMClassifier(n_estimators=5, verbose=-1)
+    model.fit(df, df["n"] + (df["c"] == "x") > 0.5)  # splits on pandas' own categories
+    problem = RecourseProblem(model, data=df)
+    assert np.allclose(problem.score(problem.data), model.predict_proba(df)[:, 1])

@@ -184,6 +184,7 @@ class Judge:
                 target_class=problem.target.label,
                 output=problem.output,
                 schema=problem.space.schema,
+                dtypes=problem.space.dtypes,
             )
             for model in retrained
         ]
