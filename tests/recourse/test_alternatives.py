@@ -130,3 +130,14 @@ def test_types_survive_and_odd_arguments_are_refused():
         alternatives(problem, df)
     with pytest.raises(NotFittedError):
         alternatives(ExactRecourse(), df)
+
+
+def test_methods_that_learn_keep_their_outcomes_for_every_option():
+    df = pd.DataFrame([(a, b) for a in range(10) for b in range(10)], columns=["a", "b"])
+    happened = df["a"] + df["b"] >= 9
+    problem = RecourseProblem(lambda d: d["a"] + d["b"], data=df, target={"above": 5})
+    method = NearestTarget().fit(problem, happened)
+    options = alternatives(method, pd.DataFrame({"a": [2], "b": [2]}), k=2, progress=False)
+    ends = pd.concat([plan.recommended for plan in options.options])
+    assert len(options.options) == 2 and not options.warnings
+    assert (ends["a"] + ends["b"] >= 9).all()

@@ -116,3 +116,16 @@ def test_questions_that_make_no_sense_are_refused(groups, more, error, says):
     plan = drawn(np.random.default_rng(3), 20, 0.3, 0)
     with pytest.raises(error, match=says):
         audit(plan, groups, **more)
+
+
+def test_nobody_asked_nobody_without_and_groups_of_one():
+    with pytest.warns(CausalWarning, match="fewer than 30"):
+        report = audit(made_up([1.0, 5.0, 2.0], ["found"] * 3), pd.Series(["x", "y", "x"]))
+    assert report.summary().endswith("everybody has some.")
+    assert np.isnan(report.groups.loc["y", ["mean cost low", "mean cost high"]].astype(float)).all()
+    assert "No difference" in report.verdict()  # of one person there is no interval
+    with pytest.warns(CausalWarning, match="fewer than 30"):
+        report = audit(made_up([0.0] * 2, ["already accepted"] * 2), pd.Series(["x", "y"]))
+    assert "nothing to compare" in report.verdict()
+    with pytest.raises(ParameterError, match="options"):
+        audit([report], "sex")

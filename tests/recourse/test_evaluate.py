@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from workbench.core.errors import DataError, ParameterError
 from workbench.recourse import Judge, NearestTarget, RecourseProblem, evaluate
@@ -68,3 +69,28 @@ def test_what_cannot_be_judged_is_refused():
         Judge(asked(), favourable=DATA.head(2))
     with pytest.raises(ParameterError, match="noise"):
         Judge(asked(), noise=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("labeller", "error"),
+    [
+        (lambda df: np.ones((len(df), 2)), "shape"),
+        (lambda df: np.ones(1), "shape"),
+        (lambda df: np.full(len(df), 2), "from 2 to 2"),
+        (lambda df: np.full(len(df), np.nan), "one probability"),
+        (lambda df: ["yes"] * len(df), "shape"),
+        (LinearRegression(), "function"),
+    ],
+)
+def test_a_labeller_that_gives_no_probabilities_is_refused(labeller, error):
+    plan = NearestTarget().fit(asked()).recommend(DATA)
+    with pytest.raises((DataError, ParameterError), match=error):
+        evaluate(plan, asked(), labeller=labeller)
+
+
+def test_what_is_no_recommendation_is_refused():
+    plan = NearestTarget().fit(asked()).recommend(DATA)
+    with pytest.raises(ParameterError, match="Recommendations"):
+        evaluate([plan], asked())
+    with pytest.raises(ParameterError, match="Did you mean 'near'"):
+        evaluate({"near": plan}, asked(), seconds={"nearr": 1.0})

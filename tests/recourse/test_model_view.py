@@ -1,5 +1,7 @@
 """A model's inside, written in raw units, is the model."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -254,3 +256,28 @@ def test_a_positional_model_needs_exactly_its_columns(df):
     schema = Schema.infer(df[["age", "income"]])
     problem = RecourseProblem(model, data=df, schema=schema, target={"above": 1})
     assert problem.columns == ["age", "income"]
+
+
+def test_read_only_tables_reach_torch_without_its_warning():
+    view = ModelView(torch.nn.Linear(1, 1), columns=["a"], output="value")
+    rows = np.zeros((3, 1))
+    rows.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.set_warn_always(True)
+        try:
+            view.tensor(rows)
+        finally:
+            torch.set_warn_always(False)
+
+
+def test_a_model_is_shown_categories_as_the_data_has_them():
+    lgb = pytest.importorskip("lightgbm")
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame(
+        {"n": rng.normal(size=200), "c": pd.Categorical(rng.choice(list("xyz"), 200))}
+    )
+    model = lgb.LGBMClassifier(n_estimators=5, verbose=-1)
+    model.fit(df, df["n"] + (df["c"] == "x") > 0.5)  # splits on pandas' own categories
+    problem = RecourseProblem(model, data=df)
+    assert np.allclose(problem.score(problem.data), model.predict_proba(df)[:, 1])

@@ -311,3 +311,15 @@ def test_all_declined_of_clean_heloc_within_a_minute():
     assert why.listed.groupby("row").size().between(1, 4).all()
     no_larger_is_left_out(why)
     pd.testing.assert_frame_equal(why.to_frame(), reasons(problem, test, progress=False).to_frame())
+
+
+def test_levels_are_told_with_how_many_have_them():
+    from sklearn.linear_model import LinearRegression
+
+    df = pd.DataFrame({"phone": [0.0, 1.0, 0.0, 0.0, 0.0] * 4, "late": [0.0, 1, 2, 3, 9] * 4})
+    schema = Schema([Feature("phone", "binary", levels=(0.0, 1.0)), Feature("late")])
+    model = LinearRegression().fit(df, df["phone"] - df["late"])
+    problem = RecourseProblem(model, schema=schema, data=df, target={"above": -2.5})
+    why = reasons(problem, df.iloc[[4]], progress=False)
+    assert "phone is 0, theirs mostly 0 (67%)" in why.explain(4)
+    assert "late is 9, theirs on average 1" in why.explain(4)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import Feature, Schema, load
-from workbench.core.errors import ParameterError, QuestionError
+from workbench.core.errors import CausalWarning, ParameterError, QuestionError
 from workbench.recourse import (
     PROBE,
     ROAR,
@@ -431,3 +431,23 @@ def test_large_tables_are_asked_in_parts(monkeypatch):
         parts = method.recommend(gaps, progress=False)
         monkeypatch.undo()
         pd.testing.assert_frame_equal(whole.to_frame(), parts.to_frame())
+
+
+def test_what_is_proven_says_among_which_changes():
+    df = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    problem = RecourseProblem(line(df, [1.0, 0.5], 0.0), data=df, target={"above": 0.5})
+    for method, among in ((ROAR(delta_max=0.1), "worst shift"), (PROBE(), "fails no more often")):
+        plan = method.fit(problem).recommend(df)
+        assert among in plan.verdict()
+        first = plan.status.index[(plan.status == "found").to_numpy()][0]
+        assert f"{method._among} is cheaper" in plan.explain(first)
+
+
+def test_noise_that_counts_leave_out_is_told():
+    df = pd.DataFrame({"a": np.arange(30), "b": np.linspace(0, 1, 30)})
+    problem = RecourseProblem(line(df, [0.1, 0.5], -1.0), data=df, target={"above": 0.5})
+    with pytest.warns(CausalWarning, match="'a' is a count"):
+        plan = PROBE().fit(problem).recommend(df)
+    assert [note.code for note in plan.warnings] == ["no-noise"]
+    with pytest.warns(CausalWarning, match="'a' is a count"):
+        invalidation_probability(problem, df, sigma=0.1)

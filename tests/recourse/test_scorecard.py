@@ -165,3 +165,9 @@ def test_values_that_no_bin_holds_are_refused(card):
         Scorecard(card.to_frame(), pdo=20, base_score=1)
     with pytest.raises(ParameterError, match="'pdo'.*positive"):
         Scorecard(card.to_frame(), pdo=0, base_score=1, base_odds=1)
+
+
+def test_it_says_what_it_is():
+    card = Scorecard(pd.DataFrame({"feature": ["a", "a"], "lower": [None, 1], "upper": [1, None],
+                                   "points": [0, 1]}))  # fmt: skip
+    assert repr(card) == "Scorecard(2 bins of a; points are log-odds)"

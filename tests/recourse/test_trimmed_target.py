@@ -13,6 +13,7 @@ from workbench.recourse import (
     TrimmedTarget,
     Wachter,
 )
+from workbench.recourse.outcomes import favourable
 
 SCHEMA = Schema(
     [
@@ -224,3 +225,38 @@ def test_sums_over_trees_are_those_of_the_forest(kind):
     sums = TreeSums(trees(forest, 1)[0])
     np.testing.assert_allclose(sums(new), forest.predict_proba(new)[:, 1], atol=1e-12)
     assert sums(new[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("classes", "target", "labels", "wished"),
+    [
+        ([0, 1], {"above": 0.5}, [0, 1, 1], [0, 1, 1]),
+        ([0, 1], {"below": 0.5}, [0, 1, 1], [1, 0, 0]),  # class 1 is what nobody wishes for
+        (["bad", "good"], {"above": 0.5}, [False, True, True], [0, 1, 1]),
+        (["bad", "good"], {"above": 0.5}, ["bad", "good", "good"], [0, 1, 1]),
+        ([False, True], {"above": 0.5, "class": False}, [False, True, True], [1, 0, 0]),
+        ([1, 2], {"above": 0.5, "class": 2}, [False, True, True], [0, 1, 1]),
+    ],
+)
+def test_labels_are_classes_of_the_model_or_true_and_false(classes, target, labels, wished):
+    from sklearn.linear_model import LogisticRegression
+
+    df = pd.DataFrame({"a": [0.0, 1.0, 2.0]})
+    model = LogisticRegression().fit(df, [classes[0], classes[1], classes[1]])
+    asked = RecourseProblem(model, data=df, target=target)
+    assert favourable(asked, np.array(labels)).tolist() == [bool(w) for w in wished]
+
+
+def test_labels_that_are_no_class_or_the_wrong_way_round_are_told():
+    asked = problem()
+    with pytest.raises(DataError, match=r"no class of the model.*row \d+.*Known: 0, 1"):
+        favourable(asked, HAPPENED.astype(int) + 1)
+    with pytest.warns(CausalWarning, match="same way round"):
+        favourable(asked, ~HAPPENED)
+
+
+def test_limits_that_keep_rows_out_of_reach_are_named():
+    tight = problem(max_changes=1, budget=0.01)
+    plan = TrimmedTarget().fit(tight, HAPPENED).recommend(table(20, 6))
+    stuck = plan.outcomes["reason"][plan.status == "not found"]
+    assert len(stuck) and stuck.str.endswith("within max_changes=1 and budget=0.01").all()

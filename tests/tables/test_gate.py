@@ -89,6 +89,12 @@ def test_texts_of_every_type_become_the_same_levels(dtype):
     assert column.isna().sum() == 4
 
 
+@pytest.mark.parametrize("values", [[True, False], [1.0, 0.0], pd.array([1, 0], dtype="Int64")])
+def test_levels_are_known_by_equality(values):
+    schema = Schema([Feature("phone", "binary", levels=(0, 1))])
+    assert table(pd.DataFrame({"phone": values}), schema=schema).frame["phone"].tolist() == [1, 0]
+
+
 def test_dates_are_the_time_of_a_row():
     days = pd.date_range("2024-01-01", periods=N, tz="UTC")
     checked = table(frame(day=days))

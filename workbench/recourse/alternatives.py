@@ -145,7 +145,8 @@ def _without(
         method = methods[frozenset()]
         problem = method.problem_.without(left_alone)
         fresh = type(method)(**method.get_params(deep=False))
-        methods[left_alone] = fresh.fit(problem) if problem.movable.any() else None
+        labels = getattr(method, "labels_", None)
+        methods[left_alone] = fresh.fit(problem, labels) if problem.movable.any() else None
     return methods[left_alone]
 
 
@@ -184,7 +185,7 @@ def _gather(
     return Recommendations(people=first.people, **tables, **parts, warnings=tuple(notes))
 
 
-_SHARED = ("units", "scales", "target", "cost_unit", "score_name", "method", "quantity")
+_SHARED = ("units", "scales", "target", "cost_unit", "score_name", "method", "quantity", "among")
 
 
 def _as(column: pd.Series, dtype: Any) -> pd.Series:

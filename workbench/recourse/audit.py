@@ -86,6 +86,13 @@ def audit(
         >>> audit(plan, town).to_frame()["mean cost"].round(6).tolist()
         [8.0, 8.0]
     """
+    if not isinstance(recommendations, Recommendations):
+        raise ParameterError(
+            "must be Recommendations",
+            column="recommendations",
+            value=type(recommendations).__name__,
+            advice="Of alternatives() each of .options is one.",
+        )
     for name, value, good in (
         ("alpha", alpha, 0 < alpha < 1),
         ("n_boot", n_boot, isinstance(n_boot, int | np.integer) and n_boot >= 100),
@@ -158,7 +165,8 @@ class _Group:
         """Mean of those with recourse and median of all, of people drawn anew, ``(n_boot, 2)``."""
         out = np.full((n_boot, 2), np.nan)
         step = max(_CELLS // max(self.n, 1), 1)
-        for start in range(0, n_boot if self.n else 0, step):
+        # One person drawn from one is always the same: that says nothing of an interval.
+        for start in range(0, n_boot if self.n > 1 else 0, step):
             part = out[start : start + step]
             part[:] = _mean_and_median(self.cost[rng.integers(self.n, size=(len(part), self.n))])
         return out
@@ -343,10 +351,14 @@ class Audit(Result):
         if worst is not None:
             row = self.groups.loc[worst]
             ends = interval(100 * row["no recourse low"], 100 * row["no recourse high"])
-            text += f"; most often none for {worst}: {row['no recourse']:.0%} ({ends} %)"
+            lack = f"{row['no recourse']:.0%} ({ends} %)"
+            text += f"; most often none for {worst}: {lack}" if row["no recourse"] else ""
+            text += "" if row["no recourse"] else "; everybody has some"
         return text + "."
 
     def verdict(self) -> str:
+        if not self.groups["asked"].any():
+            return "Nobody was without the outcome, so there is nothing to compare."
         said = []
         for group, d in self.differences.iterrows():
             parts = [

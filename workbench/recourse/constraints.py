@@ -90,8 +90,8 @@ class Coupling:
                 terms[name] = terms.get(name, 0.0) + side * sign * factor
         if not relation or side > 0 or not tokens or tokens[-1][1] == relation:
             _refuse(text, "it has no '>=', '<=' or '==' between two sides")
-        low = -constant if relation in (">=", "==", "=") else -math.inf
-        high = -constant if relation in ("<=", "==", "=") else math.inf
+        low = 0.0 - constant if relation in (">=", "==", "=") else -math.inf
+        high = 0.0 - constant if relation in ("<=", "==", "=") else math.inf
         return cls(terms, low, high)
 
     def __repr__(self) -> str:
@@ -119,7 +119,11 @@ class Couplings:
                 feature = space.features[space.place(name)]
                 if feature.is_discrete:
                     raise DataError(
-                        f"is {feature.kind}, and {item.text!r} needs a number", column=name
+                        f"is {feature.kind}, and {item.text!r} needs a number",
+                        column=name,
+                        advice="A column of 0 and 1 may be a count with bounds (0, 1)."
+                        if feature.kind == "binary"
+                        else "",
                     )
                 self.matrix[i, space.place(name)] = coefficient
         self.low = np.array([c.low for c in self.items])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.errors import DataError, ParameterError
+from ..core.errors import DataError, ParameterError, did_you_mean
 from ..core.seeding import Seed, generator, integer
 from .density import placed
 from .method import ACCEPTED, FOUND
@@ -76,7 +76,8 @@ def evaluate(
         A table with the methods' names as index.
 
     Raises:
-        DataError: Too few favourable rows.
+        DataError: Too few favourable rows; a labeller that gives no probabilities.
+        ParameterError: What is no recommendation; seconds of an unknown method.
 
     Example:
         >>> from workbench.recourse import NearestTarget
@@ -97,6 +98,7 @@ def evaluate(
     )
     if isinstance(recommendations, Recommendations):
         recommendations = {recommendations.method: recommendations}
+    _check(recommendations, seconds)
     rows = {}
     for name, plan in recommendations.items():
         asked = (plan.status != ACCEPTED).to_numpy()
@@ -108,6 +110,48 @@ def evaluate(
         if seconds is not None and name in seconds and len(start):
             rows[name]["seconds"] = seconds[name] / len(start)
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _check(recommendations: Any, seconds: Any) -> None:
+    plans = recommendations.values() if isinstance(recommendations, Mapping) else [recommendations]
+    for plan in plans:
+        if not isinstance(plan, Recommendations):
+            raise ParameterError(
+                "must be Recommendations, or several by name",
+                column="recommendations",
+                value=type(plan).__name__,
+                advice="Of alternatives() each of .options is one.",
+            )
+    for name in seconds or ():
+        if name not in recommendations:
+            raise ParameterError(
+                f"names {name!r}, which is none of the methods",
+                column="seconds",
+                advice=did_you_mean(name, recommendations),
+            )
+
+
+def _chance(ask: Callable[[pd.DataFrame], Any], frame: pd.DataFrame) -> np.ndarray:
+    """What a labeller says, which must be one probability per row."""
+    if not callable(ask):
+        raise ParameterError(
+            "must be a function of a table",
+            column="labeller",
+            value=type(ask).__name__,
+            advice="E.g. lambda df: model.predict_proba(df)[:, 1].",
+        )
+    chance = np.asarray(ask(frame))
+    one_each = chance.shape == (len(frame),) and chance.dtype.kind in "biuf"
+    if not one_each or not ((chance >= 0) & (chance <= 1)).all():
+        said = f"values of shape {chance.shape}"
+        if one_each:
+            said = f"values from {chance.min()} to {chance.max()}"
+        raise DataError(
+            f"must give one probability per row of {len(frame)}, not {said}",
+            column="labeller",
+            advice="E.g. lambda df: model.predict_proba(df)[:, 1].",
+        )
+    return chance
 
 
 class Judge:
@@ -140,6 +184,7 @@ class Judge:
                 target_class=problem.target.label,
                 output=problem.output,
                 schema=problem.space.schema,
+                dtypes=problem.space.dtypes,
             )
             for model in retrained
         ]
@@ -173,7 +218,7 @@ class Judge:
         }
         for name, ask in self.labellers.items():
             if ask is not None:
-                measures[name] = share(np.asarray(ask(frame)) > 0.5) if len(x) else 0.0
+                measures[name] = share(_chance(ask, frame) > 0.5) if len(x) else 0.0
         for name, usual in self.usual.items():
             measures[name] = share(usual(z)) if len(x) else 0.0
         if "valid" in measures and "inlier" in measures:

@@ -18,7 +18,7 @@ from .genre_sampler import Sampler
 from .genre_tokens import Vocabulary
 from .genre_training import Pairs, empirical_pairs, train_generator, trimmed_pairs
 from .method import Actions, RecourseMethod, Status
-from .outcomes import warn_of_own_labels
+from .outcomes import limits, warn_of_own_labels
 from .problem import RecourseProblem
 from .trimmed_target import TrimmedTarget
 
@@ -251,6 +251,10 @@ class GenRe(RecourseMethod):
         reasons = np.full(len(x), "", dtype=object)
         if self.net_ is None:
             reasons[:] = "no row of the data is worth becoming: none is accepted with enough room"
+            if len(self.targets_):
+                reasons[:] = "no declined row of the data can become one that is worth it" + limits(
+                    self.problem_
+                )
             return reasons
         fixed = [
             n

@@ -15,6 +15,7 @@ from ..core import saving
 from ..core.errors import ParameterError, recording, warn
 from ..core.parameters import Parameterised
 from ..tables.gate import as_frame, count
+from .people import empty_cells
 from .problem import RecourseProblem
 from .recommendations import Recommendations
 from .writing import write
@@ -86,6 +87,7 @@ class RecourseMethod(Parameterised):
     """
 
     _learns_from_labels = False
+    _among = ""  # which actions a bound is about, where the method asks for more than a yes
 
     def fit(self, problem: RecourseProblem, labels: Any = None) -> Self:
         """Prepare for a problem.
@@ -93,8 +95,8 @@ class RecourseMethod(Parameterised):
         Args:
             problem: What is asked.
             labels: What really happened to the rows of the problem's data, for methods that learn
-                from outcomes: classes of the model, or true and false; a Series is matched by
-                index.
+                from outcomes: classes of the model, or true where the outcome was the wished one;
+                a Series is matched by index.
         """
         if not isinstance(problem, RecourseProblem):
             raise ParameterError(
@@ -102,9 +104,11 @@ class RecourseMethod(Parameterised):
             )
         if labels is not None and not self._learns_from_labels:
             raise ParameterError(f"{type(self).__name__} learns nothing from them", column="labels")
-        with recording():
+        with recording() as notes:
             self._fit(problem, *([labels] if self._learns_from_labels else []))
-        self.problem_ = problem
+        self.problem_, self.notes_ = problem, tuple(notes)
+        if self._learns_from_labels:
+            self.labels_ = labels
         return self
 
     def recommend(self, df: pd.DataFrame, *, progress: bool = True) -> Recommendations:
@@ -132,9 +136,9 @@ class RecourseMethod(Parameterised):
                     answer.settle(ask, self._recommend(x[ask], progress))
             answer.doubt()
             answer.place(progress)
-        # What the causal model warned of when it was fitted is a condition of every plan.
-        known = getattr(problem.scm, "warnings_", ())
-        return answer.result(repr(self), tuple(dict.fromkeys((*known, *notes))))
+        # What the causal model and the method warned of when fitted is a condition of every plan.
+        known = (*getattr(problem.scm, "warnings_", ()), *getattr(self, "notes_", ()))
+        return answer.result(repr(self), self._among, tuple(dict.fromkeys((*known, *notes))))
 
     def _fit(self, problem: RecourseProblem, *labels: Any) -> None:
         """Learn what the method needs; most need nothing."""
@@ -199,7 +203,7 @@ class _Answer:
         gaps = np.isnan(self.x[rows])
         for i in np.flatnonzero(gaps.any(axis=1)):
             empty = [n for n, g in zip(problem.space.names, gaps[i], strict=True) if g]
-            self.reasons[rows[i]] = f"{', '.join(map(repr, empty))} is empty"
+            self.reasons[rows[i]] = empty_cells(empty)
         full = rows[~gaps.any(axis=1)]
         self.score[full] = problem.view.score(self.frame.iloc[full])
         done = full[problem.accepts(self.score[full])]
@@ -276,7 +280,7 @@ class _Answer:
             rows = rows[self.answered[rows]]
             self.plausibility[rows] = self.problem.plausibility(self.state[rows])
 
-    def result(self, method: str, notes: tuple) -> Recommendations:
+    def result(self, method: str, among: str, notes: tuple) -> Recommendations:
         problem, words, answered = self.problem, self.words, self.answered
         state = np.where(answered[:, None], self.state, self.x)
         with np.errstate(invalid="ignore"):
@@ -310,6 +314,7 @@ class _Answer:
             score_name=problem.score_name,
             method=method,
             quantity=problem.quantity,
+            among=among,
             warnings=notes,
         )
 

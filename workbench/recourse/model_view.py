@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,6 +42,7 @@ class ModelView:
         output: What a torch module returns: ``"probability"``, ``"logit"`` or ``"value"``; needed
             unless it ends in ``Sigmoid`` or ``Softmax``.
         schema: What the columns are; all continuous when left out.
+        dtypes: Types of the columns in which the model is shown a table, where it minds.
         center, spread: A typical row in codes and the size of typical changes, where the model
             is tried.
 
@@ -68,13 +69,16 @@ class ModelView:
         target_class: Any = None,
         output: Output | None = None,
         schema: Schema | None = None,
+        dtypes: Mapping[str, Any] | None = None,
         center: np.ndarray | None = None,
         spread: np.ndarray | None = None,
     ):
         self.model, self.columns, self.encoder = model, list(columns), encoder
         if schema is None:
             schema = Schema([Feature(n) for n in self.columns])
-        self.space = Space(schema)
+        # Numbers are tried between the values that the data's own type may hold; levels are not.
+        minded = {n: t for n, t in (dtypes or {}).items() if isinstance(t, pd.CategoricalDtype)}
+        self.space = Space(schema, minded)
         self.center = np.zeros(len(self.space)) if center is None else center
         self.spread = np.ones(len(self.space)) if spread is None else spread
         self.is_torch = _is_torch(model)
@@ -238,7 +242,8 @@ class ModelView:
 
         first = next(self._module.parameters(), None)
         like = torch.float32 if first is None else first.dtype
-        return torch.from_numpy(inputs).to(like)
+        # pandas hands out arrays that are read-only, of which torch warns.
+        return torch.from_numpy(np.require(inputs, requirements="W")).to(like)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Scores of a torch module's inputs, differentiable."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import ParameterError, QuestionError, did_you_mean
+from ..core.errors import ParameterError, QuestionError, did_you_mean, warn
 from .problem import RecourseProblem
+from .waiting import WAITING
 
 _ROWS = 1 << 16
 
@@ -55,7 +56,9 @@ class Noise:
                     )
                 sd[space.place(name)] = _size(value)
             return cls(sd)
-        return cls(np.where(noisy, _size(sigma) * problem.cost.scale, 0.0))
+        if _size(sigma):
+            _warn_of_counts(problem)
+        return cls(np.where(noisy, sigma * problem.cost.scale, 0.0))
 
     def draws(self, count: int, seed: int) -> np.ndarray:
         """Scrambled Sobol points as noise, ``(count, F)``; count is rounded up to a power of 2."""
@@ -69,6 +72,21 @@ class Noise:
             uniform = np.clip(sobol.random(len(out)), 1e-12, 1 - 1e-12)
             out[:, at] = ndtri(uniform) * self.sd[at]
         return out
+
+
+def _warn_of_counts(problem: RecourseProblem) -> None:
+    """Columns of whole numbers are taken for counts, and then nothing is said of their noise."""
+    counts = np.flatnonzero(problem.movable & problem.space.integer)
+    names = [problem.space.names[j] for j in counts if problem.space.names[j] != WAITING]
+    if names:
+        warn(
+            "no-noise",
+            f"{', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''} "
+            f"{'is a count' if len(names) == 1 else 'are counts'} and taken to be carried out "
+            "exactly: chances of failing leave their noise out; make them continuous in the "
+            "schema to have it counted",
+            names,
+        )
 
 
 def _size(value: float) -> float:

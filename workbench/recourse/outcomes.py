@@ -48,9 +48,43 @@ def favourable(problem: RecourseProblem, labels: Any) -> np.ndarray:
         )
     if values.isna().any():
         raise DataError("is empty", column="labels", row=problem.rows[values.isna().to_numpy()][0])
-    classes = getattr(problem.model, "classes_", None)
-    wished = 1 if classes is None else classes[problem.view.index]
-    return values.to_numpy() == wished
+    good = _wished(problem, values)
+    accepted = problem.accepts(problem.scores)
+    if 0 < accepted.sum() < len(good) and good[accepted].mean() < good[~accepted].mean():
+        warn(
+            "labels-disagree",
+            f"rows that the model accepts had the wished outcome less often "
+            f"({good[accepted].mean():.0%}) than those it declines ({good[~accepted].mean():.0%}): "
+            f"are labels and target ({problem.describe_target()}) the same way round?",
+        )
+    return good
+
+
+def _wished(problem: RecourseProblem, values: pd.Series) -> np.ndarray:
+    """Which labels are the wished outcome: a class of the model, or true."""
+    classes, flags = getattr(problem.model, "classes_", None), pd.api.types.is_bool_dtype(values)
+    known = [0, 1] if classes is None else np.asarray(classes).tolist()
+    unknown = ~values.isin([False, True] if flags else known).to_numpy()
+    if unknown.any():
+        at, words = int(unknown.argmax()), [repr(k) for k in known]
+        raise DataError(
+            "is no class of the model, nor true or false",
+            column="labels",
+            row=problem.rows[at],
+            value=values.iloc[at],
+            advice=f"Known: {', '.join(words[:8])}.",
+        )
+    at_least = problem.target.direction == "above"
+    if classes is None or (flags and not all(isinstance(k, bool) for k in known)):
+        return values.to_numpy() == 1
+    return (values.to_numpy() == classes[problem.view.index]) == at_least
+
+
+def limits(problem: RecourseProblem) -> str:
+    """The limits that a row of the data must keep to be within a person's reach, as text."""
+    named = {"max_changes": problem.max_changes, "budget": problem.budget}
+    given = [f"{name}={value:g}" for name, value in named.items() if value is not None]
+    return f" within {' and '.join(given)}" if given else ""
 
 
 def warn_of_own_labels() -> None:

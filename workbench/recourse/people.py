@@ -70,6 +70,11 @@ def shown(value: Any) -> str:
     return number(value) if abs(value) >= 1000 else f"{float(value):.4g}"
 
 
+def empty_cells(names: list[str]) -> str:
+    """Which cells of a person are empty, in words."""
+    return f"{join([repr(n) for n in names])} {'is' if len(names) == 1 else 'are'} empty"
+
+
 def join(parts: list[str]) -> str:
     if len(parts) < 2:
         return "".join(parts)

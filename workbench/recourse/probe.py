@@ -82,6 +82,8 @@ class PROBE(RecourseMethod):
         self.steps, self.learning_rate = steps, learning_rate
         self.time_limit, self.random_state = time_limit, random_state
 
+    _among = "that fails no more often than asked for"
+
     def _fit(self, problem: RecourseProblem) -> None:
         if not 0 < self.rate < 0.5:
             raise ParameterError("must lie between 0 and 0.5", column="rate", value=self.rate)

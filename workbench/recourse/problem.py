@@ -134,6 +134,7 @@ class RecourseProblem:
             target_class=self.target.label,
             output=output,
             schema=self.space.schema,
+            dtypes=self.space.dtypes,
             **self._typical(),
         )
         self.target = self._with_threshold()
@@ -483,7 +484,7 @@ def _limits(max_changes: Any, budget: Any) -> tuple[int | None, float | None]:
             raise ParameterError(
                 "must be a positive integer", column="max_changes", value=max_changes
             )
-    if budget is not None and not (isinstance(budget, int | float) and budget > 0):
+    if budget is not None and not (isinstance(budget, int | float | np.number) and budget > 0):
         raise ParameterError("must be a positive number", column="budget", value=budget)
     return max_changes, budget
 

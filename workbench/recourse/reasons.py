@@ -20,6 +20,7 @@ from ..core.results import count
 from ..tables.gate import as_frame
 from .contributions import Contributions, contributions, reproduces
 from .method import ACCEPTED, INCOMPLETE
+from .people import empty_cells
 from .problem import RecourseProblem
 from .reason_codes import ReasonCodes
 from .reasons_answer import DECLINED, Reasons, principal
@@ -280,7 +281,7 @@ class _Asked:
         gaps = empty.any(axis=1)
         for i in np.flatnonzero(gaps):
             names = [n for n, e in zip(problem.view.columns, empty[i], strict=True) if e]
-            self.notes[i] = f"{', '.join(map(repr, names))} is empty"
+            self.notes[i] = empty_cells(names)
         full = np.flatnonzero(~gaps)
         self.score[full] = problem.view.score(frame.iloc[full])
         if problem.view.inside.find("trees") is not None:
@@ -340,6 +341,7 @@ class _Asked:
             index=self.frame.index,
         )
         where = {n: self._typical(found.reference[:, space.place(n)], n) for n in names}
+        shares = {n: s for n, (_, s) in where.items() if s is not None}
         return Reasons(
             people=self.frame[names].copy(),
             outcomes=outcomes,
@@ -347,24 +349,26 @@ class _Asked:
             contributions=pd.DataFrame(against, index=self.frame.index, columns=codes),
             texts={c: table.texts[c] for c in codes},
             features={c: [f for f in table.features(c) if f in names] for c in codes},
-            typical=where,
+            typical={n: value for n, (value, _) in where.items()},
             units={f.name: f.unit for f in space.features if f.unit},
             most=most,
             target=problem.describe_target(),
             reference=described,
             scale="log-odds" if found.link == "logit" else problem.quantity,
             kind=found.kind,
+            shares=shares,
             warnings=tuple(notes),
         )
 
-    def _typical(self, codes: np.ndarray, name: str) -> Any:
-        """Mean or most common value of a column of the reference."""
+    def _typical(self, codes: np.ndarray, name: str) -> tuple[Any, float | None]:
+        """Mean of a column of the reference, or its most common level with its share."""
         j, codes = self.problem.space.place(name), codes[~np.isnan(codes)]
         if not len(codes):
-            return None
+            return None, None
         if not self.problem.space.discrete[j]:
-            return float(codes.mean())
-        return self.problem.space.value(j, float(np.bincount(codes.astype(int)).argmax()))
+            return float(codes.mean()), None
+        counts = np.bincount(codes.astype(int))
+        return self.problem.space.value(j, float(counts.argmax())), counts.max() / len(codes)
 
 
 def _warn_of_doubt(

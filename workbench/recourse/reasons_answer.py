@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Reasons(PeopleResult):
         reference: Who people are compared with.
         scale: Unit of contributions.
         kind: How the contributions were computed.
+        shares: Of each feature with levels, how many of the reference rows have the typical one.
     """
 
     people: pd.DataFrame
@@ -72,6 +73,7 @@ class Reasons(PeopleResult):
     reference: str
     scale: str
     kind: str
+    shares: dict[str, float] = field(default_factory=dict)
     warnings: tuple[CausalWarning, ...] = ()
 
     def to_frame(self, long: bool = False) -> pd.DataFrame:
@@ -156,12 +158,18 @@ class Reasons(PeopleResult):
     def _sentence(self, i: int, code: str) -> str:
         features, text = self.features[code], self.texts[code]
         values = [
-            f"{f} is {_cell(self.people[f].iloc[i])}{self._unit(f)}, theirs "
-            f"{_usual(self.typical[f])}"
+            f"{f} is {_cell(self.people[f].iloc[i])}{self._unit(f)}, theirs {self._usual(f)}"
             for f in features
         ]
         name = "" if text in features else f"{self._label(code)}: "
         return name + "; ".join(values)
+
+    def _usual(self, feature: str) -> str:
+        """A mean, or the most common level and its share, as part of a sentence."""
+        value = _cell(self.typical[feature])
+        if feature not in self.shares:
+            return f"on average {value}"
+        return f"mostly {value} ({self.shares[feature]:.0%})"
 
     def _label(self, code: str) -> str:
         text = self.texts[code]
@@ -192,11 +200,6 @@ class Reasons(PeopleResult):
         ax.set_xlabel(f"contribution to the gap ({self.scale})")
         ax.set_title(f"Person {person}: what speaks against (right) and for (left)")
         return ax
-
-
-def _usual(value: Any) -> str:
-    """A mean or the most common level, as part of a sentence."""
-    return f"{'on average' if isinstance(value, float) else 'mostly'} {_cell(value)}"
 
 
 def _cell(value: Any) -> str:

@@ -50,6 +50,8 @@ class Recommendations(PeopleResult):
             whether the recommendation ``works`` under them, and whether theirs ``agrees`` with
             it. ``outcomes`` then also has ``agreement``, the weight that agrees, and ``validity``
             is the weight under which the recommendation works. None for one graph.
+        among: Which of the permitted changes ``bound`` and "infeasible" are about, where the
+            method asks for more than today's model does; empty where all are meant.
     """
 
     people: pd.DataFrame
@@ -65,6 +67,7 @@ class Recommendations(PeopleResult):
     method: str
     quantity: str = "score"
     by_graph: pd.DataFrame | None = None
+    among: str = ""
     warnings: tuple[CausalWarning, ...] = ()
 
     def to_frame(self, long: bool = False) -> pd.DataFrame:
@@ -148,7 +151,8 @@ class Recommendations(PeopleResult):
         if found["bound"].isna().all():
             return f"{checked}; cheaper ways may exist (this method proves no bound)."
         proven = (found["gap"] <= 1e-6 * (1 + found["cost"])).sum()
-        return f"{checked}; {proven} of {len(found)} are proven to be the cheapest."
+        among = f" {self.among}" if self.among else ""
+        return f"{checked}; {proven} of {len(found)} are proven to be the cheapest{among}."
 
     @property
     def graphs(self) -> int:
@@ -184,7 +188,7 @@ class Recommendations(PeopleResult):
         if row["status"] == "already accepted":
             return f"{who} needs no change: {self.score_name} is {score} today ({self.target})."
         if row["status"] != "found":
-            proof = "No permitted change" if row["status"] == "infeasible" else "No change found"
+            proof = self._no_change if row["status"] == "infeasible" else "No change found"
             return f"{who}: {proof} reaches {self.target} (today {score}): {row['reason']}."
         rows = list(self._of_person(i))
         acts = [_sentence(r) for r in rows if r[-1] != "follows"]
@@ -197,17 +201,18 @@ class Recommendations(PeopleResult):
             text += f" As a consequence, {join(follows)}."
         if np.isfinite(row["bound"]):
             exact = row["gap"] <= 1e-6 * (1 + row["cost"])
-            text += (
-                " No permitted change is cheaper."
-                if exact
-                else f" No permitted change costs less than {number(row['bound'])}."
-            )
+            text += f" {self._no_change} "
+            text += "is cheaper." if exact else f"costs less than {number(row['bound'])}."
         if self.by_graph is not None:
             text += (
                 f" Over {count(self.graphs, 'graph')} it works under {row['validity']:.0%} of "
                 f"their weight, and {row['agreement']:.0%} recommend the same."
             )
         return text
+
+    @property
+    def _no_change(self) -> str:
+        return f"No permitted change {self.among}".rstrip()
 
     @property
     def _quantity(self) -> str:

@@ -101,6 +101,8 @@ class ROAR(RecourseMethod):
         self.steps, self.learning_rate = steps, learning_rate
         self.attack_rounds, self.time_limit = attack_rounds, time_limit
 
+    _among = "that survives the worst shift of the model"
+
     # -- preparing -------------------------------------------------------------------------
 
     def _fit(self, problem: RecourseProblem) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError, did_you_mean
+from ..core.results import count
 from ..core.saving import saveable
 from ..tables.gate import as_frame
 from ..tables.read import read_table
@@ -102,6 +103,11 @@ class Scorecard:
     def read_csv(cls, path: str | Path, **more: Any) -> Scorecard:
         """From a file with the columns of ``table``; other arguments as for the class."""
         return cls(read_table(path), **more)
+
+    def __repr__(self) -> str:
+        shown = ", ".join([*self.bins][:6]) + (", ..." if len(self.bins) > 6 else "")
+        scale = "points are log-odds" if self.pdo is None else f"odds double every {self.pdo:g}"
+        return f"Scorecard({count(sum(map(len, self.bins.values())), 'bin')} of {shown}; {scale})"
 
     def to_frame(self) -> pd.DataFrame:
         """The table that makes the same scorecard again."""

@@ -63,6 +63,13 @@ class Target:
         if isinstance(target, Target):
             return target
         if not isinstance(target, Mapping):
+            if isinstance(target, float) and 0 < target < 1:
+                raise ParameterError(
+                    "is a threshold or a class",
+                    column="target",
+                    value=target,
+                    advice=f"Write {{'above': {target:g}}}, or {{'class': {target:g}}}.",
+                )
             return cls(label=target)
         known = ("above", "below", "class")
         for key in target:

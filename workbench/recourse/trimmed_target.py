@@ -13,7 +13,7 @@ from ..core.seeding import Seed, generator
 from .acceptance import Acceptance
 from .method import Actions, RecourseMethod, Status
 from .nearest_target import becoming
-from .outcomes import warn_of_own_labels
+from .outcomes import limits, warn_of_own_labels
 from .problem import RecourseProblem
 
 _CELLS = 4_000_000
@@ -39,8 +39,10 @@ class TrimmedTarget(RecourseMethod):
     Beside :class:`NearestTarget` it is cheaper, changes fewer features and rarely hands out
     somebody's record; beside :class:`Wachter` or :class:`ExactRecourse` it costs more and holds
     under outcomes and retrained models that those have never heard of. It finds nothing where
-    nobody alike in what can't be changed had a favourable outcome, and says so. Not for causal
-    models: use :class:`GrowingSpheres` there.
+    nobody alike in what can't be changed had a favourable outcome, and says so. ``max_changes``
+    and ``budget`` already hold for the rows that are tried: with many numbers no row is within a
+    few changes, so leave them out and select by ``plan.changed`` and cost. Not for causal models:
+    use :class:`GrowingSpheres` there.
 
     Args:
         strictness: See :class:`Acceptance`.
@@ -118,6 +120,7 @@ class TrimmedTarget(RecourseMethod):
             warn_of_own_labels()
         values, found = self.nearest_trimmed(x, progress)
         why = "no favourable row of the data that passes the rule can be reached"
+        why += limits(self.problem_)
         return Actions(values != x, values, Status.where(found, why))
 
     def nearest_trimmed(self, x: np.ndarray, progress: bool = False) -> tuple:

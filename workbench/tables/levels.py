@@ -56,7 +56,12 @@ def as_levels(column: pd.Series, feature: Feature, declared: bool) -> pd.Series:
             advice=did_you_mean(value, known),
         )
     categories = pd.CategoricalDtype(list(known), ordered=feature.kind == "ordinal")
-    return column.astype(object).where(column.notna(), None).astype(categories)
+    # By equality, which pandas does not go by: True and 1.0 are the level 1.
+    codes, found = pd.factorize(column)
+    place = {level: k for k, level in enumerate(known)}
+    places = np.array([*(place[value] for value in found), -1])  # the last is for empty cells
+    levels = pd.Categorical.from_codes(places[codes], dtype=categories)
+    return pd.Series(levels, index=column.index, name=column.name)
 
 
 def _canonical(dtype: Any, feature: Feature) -> bool:
