@@ -68,3 +68,22 @@ def test_what_cannot_be_judged_is_refused():
         Judge(asked(), favourable=DATA.head(2))
     with pytest.raises(ParameterError, match="noise"):
         Judge(asked(), noise=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            lambda d: np.full((len(d), 2), 0.5),
+            "labeller.*one probability per row.*favourable",
+        ),
+        (lambda d: 1.0, "labeller.*one probability per row"),
+        (lambda d: np.full(len(d), np.nan), "between 0 and 1"),
+        (lambda d: np.full(len(d), 3.0), "between 0 and 1"),
+        (lambda d: np.full(len(d), "yes"), "between 0 and 1"),
+    ],
+)
+def test_a_labeller_gives_one_probability_per_row(answer, says):
+    start, end = np.tile([0.2, 0.5], (4, 1)), np.tile([0.8, 0.5], (4, 1))
+    with pytest.raises(DataError, match=says):
+        Judge(asked(), labeller=answer)(start, end, np.ones(4, dtype=bool))

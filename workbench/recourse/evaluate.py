@@ -76,7 +76,7 @@ def evaluate(
         A table with the methods' names as index.
 
     Raises:
-        DataError: Too few favourable rows.
+        DataError: Too few favourable rows; a labeller that gives no probability per row.
 
     Example:
         >>> from workbench.recourse import NearestTarget
@@ -173,7 +173,7 @@ class Judge:
         }
         for name, ask in self.labellers.items():
             if ask is not None:
-                measures[name] = share(np.asarray(ask(frame)) > 0.5) if len(x) else 0.0
+                measures[name] = share(_chance(name, ask, frame) > 0.5) if len(x) else 0.0
         for name, usual in self.usual.items():
             measures[name] = share(usual(z)) if len(x) else 0.0
         if "valid" in measures and "inlier" in measures:
@@ -232,3 +232,18 @@ class Judge:
 
     def _points(self, codes: np.ndarray) -> np.ndarray:
         return placed(self.problem.space, codes, self.problem.cost.scale)
+
+
+def _chance(name: str, ask: Callable[[pd.DataFrame], np.ndarray], frame: pd.DataFrame):
+    """A labeller's probabilities, one per row."""
+    name = {"valid": "labeller", "valid_smooth": "smooth_labeller"}[name]
+    answer = np.asarray(ask(frame))
+    if answer.shape != (len(frame),):
+        raise DataError(
+            f"must give one probability per row; for {len(frame)} rows it gave {answer.shape}",
+            column=name,
+            advice="Of predict_proba take the column of the favourable class.",
+        )
+    if answer.dtype.kind not in "biuf" or not ((answer >= 0) & (answer <= 1)).all():
+        raise DataError("must give probabilities between 0 and 1", column=name)
+    return answer

@@ -10,6 +10,8 @@ import pandas as pd
 from ..core.errors import DataError, ParameterError, warn
 from .problem import RecourseProblem
 
+_CONTRARY = 4.0  # standard errors
+
 
 def favourable(problem: RecourseProblem, labels: Any) -> np.ndarray:
     """Which rows of the problem's data had the wished outcome, ``(n,)`` bool.
@@ -48,9 +50,51 @@ def favourable(problem: RecourseProblem, labels: Any) -> np.ndarray:
         )
     if values.isna().any():
         raise DataError("is empty", column="labels", row=problem.rows[values.isna().to_numpy()][0])
-    classes = getattr(problem.model, "classes_", None)
-    wished = 1 if classes is None else classes[problem.view.index]
-    return values.to_numpy() == wished
+    good = _wished(problem, values.astype(object))
+    _warn_of_contrary(problem, good)
+    return good
+
+
+def _wished(problem: RecourseProblem, values: pd.Series) -> np.ndarray:
+    """Which labels are the outcome that the target asks for: true, or a class of the model."""
+    own = getattr(problem.model, "classes_", None)
+    classes = [0, 1] if own is None else np.asarray(own).tolist()
+    truths = bool, np.bool_
+    if not all(isinstance(c, truths) for c in classes):
+        if values.map(lambda v: isinstance(v, truths)).all():
+            return values.to_numpy(dtype=bool)
+    known = values.isin(classes)
+    if not known.all():
+        i = int((~known).to_numpy().argmax())
+        shown = ", ".join(map(repr, classes[:8]))
+        raise DataError(
+            "is neither true or false nor a class of the model",
+            column="labels",
+            row=problem.rows[i],
+            value=values.iloc[i],
+            advice=f"The classes are {shown}." if own is not None else "Use true and false.",
+        )
+    if own is None and not problem.view.is_probability:
+        return (values == 1).to_numpy(dtype=bool)
+    # Where the class's probability must fall, the other classes are what is wished for.
+    asked = (values == classes[problem.view.index]).to_numpy(dtype=bool)
+    return asked if problem.target.sign > 0 else ~asked
+
+
+def _warn_of_contrary(problem: RecourseProblem, good: np.ndarray) -> None:
+    """Labels that are favourable where the model says no are probably the wrong way round."""
+    accepted = problem.accepts(problem.scores)
+    n, m = int(accepted.sum()), int((~accepted).sum())
+    if not n or not m:
+        return
+    yes, no, share = good[accepted].mean(), good[~accepted].mean(), good.mean()
+    if no - yes > _CONTRARY * np.sqrt(share * (1 - share) * (1 / n + 1 / m)):
+        warn(
+            "contrary-labels",
+            f"outcomes are favourable for {yes:.0%} of the rows that the model accepts and for "
+            f"{no:.0%} of the others: labels may be the wrong way round",
+            ["labels"],
+        )
 
 
 def warn_of_own_labels() -> None:
