@@ -76,9 +76,9 @@ def test_what_cannot_be_judged_is_refused():
     [
         (lambda df: np.ones((len(df), 2)), "shape"),
         (lambda df: np.ones(1), "shape"),
-        (lambda df: np.full(len(df), 2), "from 2 to 2"),
-        (lambda df: np.full(len(df), np.nan), "one probability"),
-        (lambda df: ["yes"] * len(df), "shape"),
+        (lambda df: np.full(len(df), 2), "not 2 to 2"),
+        (lambda df: np.full(len(df), np.nan), "between 0 and 1"),
+        (lambda df: ["yes"] * len(df), "between 0 and 1"),
         (LinearRegression(), "function"),
     ],
 )

@@ -186,3 +186,16 @@ def test_a_network_needs_ranges():
     problem = RecourseProblem(network(0, 2, (3,)), target={"above": 1e6}, **ask)
     with pytest.raises(ParameterError, match="has no bounds"):
         ExactRecourse().fit(problem).recommend(df, progress=False)
+
+
+@pytest.mark.parametrize("method", [ExactRecourse(), Wachter()])
+def test_whoever_is_found_is_accepted_alone_too(method):
+    """Single precision rounds a row alone otherwise than the same row in a table."""
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame(rng.normal(size=(300, 6)), columns=list("abcdef"))
+    problem = RecourseProblem(network(3, 6, [16], single=True), data=df, output="logit")
+    people = df[~problem.accepts(problem.scores)].head(20)
+    plan = method.fit(problem).recommend(people)
+    found = plan.recommended[plan.status == "found"]
+    alone = [problem.view.score(found.iloc[[i]])[0] for i in range(len(found))]
+    assert len(found) == 20 and problem.accepts(np.array(alone)).all()

@@ -135,6 +135,26 @@ def test_networks_and_callables_agree_with_the_definition():
     assert np.allclose(inside.contributions[no].sum(axis=1), inside.outcomes["gap"][no])
 
 
+def test_every_reference_row_counts_or_the_answer_says_how_many_do():
+    from sklearn.linear_model import LinearRegression
+
+    df = people(300, 7, width=8)
+    model = LinearRegression().fit(df, df @ np.linspace(1, 2, 8))
+    asked = {"data": df, "target": {"above": 0.0}}
+    truth = reasons(RecourseProblem(model, **asked), df.iloc[:6], progress=False)
+    blind = RecourseProblem(model.predict, **asked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exact = reasons(blind, df.iloc[:6], progress=False)
+    assert "exact" in exact.verdict()
+    assert np.allclose(exact.contributions, truth.contributions, equal_nan=True)
+    wide = people(300, 7, width=10)
+    blind = RecourseProblem(lambda d: d.sum(axis=1), data=wide, target={"above": 0.0})
+    with pytest.warns(CausalWarning, match="64 of 1.. accepted applicants"):
+        why = reasons(blind, wide.iloc[:2], progress=False)
+    assert "estimated" in why.verdict() and why.reference.startswith("64 of ")
+
+
 def test_many_features_without_structure_are_estimated_and_say_so():
     df = people(80, 4, width=13)
     problem = RecourseProblem(

@@ -1,5 +1,7 @@
 """ROAR and PROBE on networks: the worst shift found is one, plans survive it, rules hold."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,3 +147,28 @@ def test_what_networks_have_not_is_refused_by_name():
     smooth = RecourseProblem(tanh, schema=problem.space.schema, data=posed(5)[1], output="logit")
     with pytest.raises(QuestionError, match="no weights that can be read"):
         ROAR().fit(smooth)
+
+
+def test_a_unit_that_is_off_can_be_the_worst_that_happens():
+    """Every corner of the signs of a small deep network, against the attack that checks results."""
+    from workbench.recourse.structure import Inputs
+
+    rng, sizes = np.random.default_rng(4), (3, 4, 3, 2, 1)
+    gaps = []
+    for _ in range(10):
+        weights = [rng.normal(size=(b, a)) for a, b in itertools.pairwise(sizes)]
+        biases = [rng.normal(size=b) for b in sizes[1:]]
+        network = ShiftedNetwork(
+            weights, biases, Inputs(np.eye(3), np.zeros(3)), 1.0, 0.0, "logit", 0.2
+        )
+        rows = torch.from_numpy(rng.normal(size=(50, 3)))
+        corners = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=9))).double()
+        with torch.no_grad():
+            worst = torch.stack(
+                [
+                    network.forward(rows, [s.expand(50, -1) for s in c.split((4, 3, 2))])[0]
+                    for c in corners
+                ]
+            ).amin(dim=0)
+        gaps.append(network.worst(rows.numpy(), 8, 32, True) - worst.numpy())
+    assert np.min(gaps) > -1e-9 and np.mean(np.array(gaps) > 1e-9) <= 0.01

@@ -163,6 +163,42 @@ def test_labels_that_do_not_fit_are_refused():
         TrimmedTarget().fit(RecourseProblem(Model(), schema=SCHEMA, target={"above": 0.5}))
 
 
+@pytest.mark.parametrize(
+    ("target", "labels"),
+    [
+        ({"below": 0.3}, lambda bad: bad),  # the probability of 1, which must fall
+        ({"below": 0.3}, lambda bad: bad == 0),
+        ({"below": 0.3}, lambda bad: (bad == 0).astype(object)),
+        (0, lambda bad: bad),
+        (0, lambda bad: bad == 0),
+    ],
+)
+def test_labels_are_read_as_the_target_asks(target, labels):
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"a": rng.normal(size=200)})
+    bad = (df["a"] + 0.5 * rng.normal(size=200) > 0).astype(int)
+    problem = RecourseProblem(LogisticRegression().fit(df, bad), data=df, target=target)
+    method = NearestTarget().fit(problem, labels(bad))
+    good = problem.accepts(problem.scores) & (bad == 0)
+    assert sorted(method.targets_[:, 0]) == sorted(df["a"][good])
+
+
+def test_labels_of_another_kind_or_the_wrong_way_round_are_told():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"a": rng.normal(size=200)})
+    good = df["a"] > 0
+    model = LogisticRegression().fit(df, np.where(good, "good", "bad"))
+    problem = RecourseProblem(model, data=df, target="good")
+    with pytest.raises(DataError, match="labels.*nor a class of the model.*'bad', 'good'"):
+        NearestTarget().fit(problem, np.where(good, "Good", "Bad"))
+    with pytest.warns(CausalWarning, match="wrong way round"):
+        NearestTarget().fit(problem, ~good)
+
+
 def test_a_causal_model_is_refused():
     from workbench import CausalGraph
 
@@ -249,9 +285,9 @@ def test_labels_are_classes_of_the_model_or_true_and_false(classes, target, labe
 
 def test_labels_that_are_no_class_or_the_wrong_way_round_are_told():
     asked = problem()
-    with pytest.raises(DataError, match=r"no class of the model.*row \d+.*Known: 0, 1"):
+    with pytest.raises(DataError, match=r"a class of the model.*row \d+"):
         favourable(asked, HAPPENED.astype(int) + 1)
-    with pytest.warns(CausalWarning, match="same way round"):
+    with pytest.warns(CausalWarning, match="wrong way round"):
         favourable(asked, ~HAPPENED)
 
 

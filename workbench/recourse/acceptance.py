@@ -89,10 +89,11 @@ class Acceptance(Parameterised):
 
         Args:
             problem: Gives data, scores and scales.
-            labels: What really happened to the rows of the problem's data: the classes of the
-                model, or true where it was the wished one; a Series is matched by index. Without
-                them the model's own decisions stand in, and then nothing protects against the
-                model's errors.
+            labels: What really happened to the rows of the problem's data: classes of the model
+                (where the target is a probability ``"below"`` a number, the other classes are
+                favourable), or true where the outcome was favourable and false elsewhere; a
+                Series is matched by index. Without them the model's own decisions stand in, and
+                then nothing protects against the model's errors.
         """
         if not 0 <= self.strictness < 1:
             raise ParameterError("must be in [0, 1)", column="strictness", value=self.strictness)

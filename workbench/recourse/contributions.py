@@ -19,7 +19,8 @@ from .problem import RecourseProblem
 from .structure import Linear, Link, Tree, Trees, apply_link
 
 _FEW = 10  # features up to which every subset is asked
-_ROWS = 16  # reference rows that a model with an unknown inside is asked about
+_ROWS = 16  # fewest reference rows that a model with an unknown inside is asked about
+_ASKED = 1 << 16  # rows that such a model is asked about per person, if these are enough
 _PAIRS = 32  # orders of features, each also in reverse, where subsets are too many
 _CELLS = 4_000_000
 
@@ -54,8 +55,9 @@ def contributions(
 
     Exact for linear models, for trees (a sum over leaves; empty cells go where the trees send
     them) and, up to ten features that differ, for anything else. Beyond that means over orders of
-    the features, each also in reverse, with standard errors; these too add up. Only trees know
-    what to do with empty cells (NaN).
+    the features, each also in reverse, with standard errors; these too add up. Models of neither
+    kind are asked about at most 65,536 rows per person, which limits the reference rows. Only trees
+    know what to do with empty cells (NaN).
     """
     view = problem.view
     for kind, exact in (("linear", _of_linear), ("trees", _of_trees)):
@@ -184,11 +186,13 @@ def _of_scores(
             return network.decision(view.space.design(codes))
         return view.score(problem.space.frame(codes))
 
-    order = np.argsort(decide(reference), kind="stable")
-    if len(order) > _ROWS:  # spread evenly over their decisions
-        order = order[((np.arange(_ROWS) + 0.5) * len(order) / _ROWS).astype(int)]
-    reference = reference[order]
     read = np.array([view.space.place(name) for name in view.columns], dtype=int)
+    games = 2 ** len(read) if len(read) <= _FEW else 2 * _PAIRS * (len(read) + 1)
+    most = max(_ASKED // games, _ROWS)
+    order = np.argsort(decide(reference), kind="stable")
+    if len(order) > most:  # spread evenly over their decisions
+        order = order[((np.arange(most) + 0.5) * len(order) / most).astype(int)]
+    reference = reference[order]
     values, error = np.zeros(x.shape), np.zeros(x.shape)
     bar = {"desc": "reasons", "delay": 2, "disable": not progress, "leave": False}
     for i in tqdm(range(len(x)), **bar):

@@ -76,7 +76,7 @@ def evaluate(
         A table with the methods' names as index.
 
     Raises:
-        DataError: Too few favourable rows; a labeller that gives no probabilities.
+        DataError: Too few favourable rows; a labeller that gives no probability per row.
         ParameterError: What is no recommendation; seconds of an unknown method.
 
     Example:
@@ -129,29 +129,6 @@ def _check(recommendations: Any, seconds: Any) -> None:
                 column="seconds",
                 advice=did_you_mean(name, recommendations),
             )
-
-
-def _chance(ask: Callable[[pd.DataFrame], Any], frame: pd.DataFrame) -> np.ndarray:
-    """What a labeller says, which must be one probability per row."""
-    if not callable(ask):
-        raise ParameterError(
-            "must be a function of a table",
-            column="labeller",
-            value=type(ask).__name__,
-            advice="E.g. lambda df: model.predict_proba(df)[:, 1].",
-        )
-    chance = np.asarray(ask(frame))
-    one_each = chance.shape == (len(frame),) and chance.dtype.kind in "biuf"
-    if not one_each or not ((chance >= 0) & (chance <= 1)).all():
-        said = f"values of shape {chance.shape}"
-        if one_each:
-            said = f"values from {chance.min()} to {chance.max()}"
-        raise DataError(
-            f"must give one probability per row of {len(frame)}, not {said}",
-            column="labeller",
-            advice="E.g. lambda df: model.predict_proba(df)[:, 1].",
-        )
-    return chance
 
 
 class Judge:
@@ -218,7 +195,7 @@ class Judge:
         }
         for name, ask in self.labellers.items():
             if ask is not None:
-                measures[name] = share(_chance(ask, frame) > 0.5) if len(x) else 0.0
+                measures[name] = share(_chance(name, ask, frame) > 0.5) if len(x) else 0.0
         for name, usual in self.usual.items():
             measures[name] = share(usual(z)) if len(x) else 0.0
         if "valid" in measures and "inlier" in measures:
@@ -277,3 +254,27 @@ class Judge:
 
     def _points(self, codes: np.ndarray) -> np.ndarray:
         return placed(self.problem.space, codes, self.problem.cost.scale)
+
+
+def _chance(name: str, ask: Callable[[pd.DataFrame], Any], frame: pd.DataFrame) -> np.ndarray:
+    """What a labeller says, which must be one probability per row."""
+    column = {"valid": "labeller", "valid_smooth": "smooth_labeller"}[name]
+    advice = "E.g. lambda df: model.predict_proba(df)[:, 1], the favourable class."
+    if not callable(ask):
+        raise ParameterError(
+            "must be a function of a table", column=column, value=type(ask).__name__, advice=advice
+        )
+    chance = np.asarray(ask(frame))
+    if chance.shape != (len(frame),):
+        raise DataError(
+            f"must give one probability per row; for {len(frame)} rows it gave values of shape "
+            f"{chance.shape}",
+            column=column,
+            advice=advice,
+        )
+    if chance.dtype.kind not in "biuf" or not ((chance >= 0) & (chance <= 1)).all():
+        some = f", not {chance.min()} to {chance.max()}" if chance.dtype.kind in "biuf" else ""
+        raise DataError(
+            f"must give probabilities between 0 and 1{some}", column=column, advice=advice
+        )
+    return chance

@@ -95,8 +95,8 @@ class RecourseMethod(Parameterised):
         Args:
             problem: What is asked.
             labels: What really happened to the rows of the problem's data, for methods that learn
-                from outcomes: classes of the model, or true where the outcome was the wished one;
-                a Series is matched by index.
+                from outcomes: classes of the model, or true where it was favourable and false
+                elsewhere; a Series is matched by index.
         """
         if not isinstance(problem, RecourseProblem):
             raise ParameterError(

@@ -245,6 +245,15 @@ class ModelView:
         # pandas hands out arrays that are read-only, of which torch warns.
         return torch.from_numpy(np.require(inputs, requirements="W")).to(like)
 
+    @cached_property
+    def rounding(self) -> float:
+        """Relative differences between scores that may come from how many rows are asked at once.
+
+        A row alone and the same row in a table are multiplied in another order.
+        """
+        is_single = self.is_torch and self.tensor(np.zeros(1)).dtype.itemsize < 8
+        return 1e-6 if is_single else 1e-13
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Scores of a torch module's inputs, differentiable."""
         out = self._module(inputs)

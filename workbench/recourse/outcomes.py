@@ -10,6 +10,8 @@ import pandas as pd
 from ..core.errors import DataError, ParameterError, warn
 from .problem import RecourseProblem
 
+_CONTRARY = 4.0  # standard errors
+
 
 def favourable(problem: RecourseProblem, labels: Any) -> np.ndarray:
     """Which rows of the problem's data had the wished outcome, ``(n,)`` bool.
@@ -48,36 +50,51 @@ def favourable(problem: RecourseProblem, labels: Any) -> np.ndarray:
         )
     if values.isna().any():
         raise DataError("is empty", column="labels", row=problem.rows[values.isna().to_numpy()][0])
-    good = _wished(problem, values)
-    accepted = problem.accepts(problem.scores)
-    if 0 < accepted.sum() < len(good) and good[accepted].mean() < good[~accepted].mean():
-        warn(
-            "labels-disagree",
-            f"rows that the model accepts had the wished outcome less often "
-            f"({good[accepted].mean():.0%}) than those it declines ({good[~accepted].mean():.0%}): "
-            f"are labels and target ({problem.describe_target()}) the same way round?",
-        )
+    good = _wished(problem, values.astype(object))
+    _warn_of_contrary(problem, good)
     return good
 
 
 def _wished(problem: RecourseProblem, values: pd.Series) -> np.ndarray:
-    """Which labels are the wished outcome: a class of the model, or true."""
-    classes, flags = getattr(problem.model, "classes_", None), pd.api.types.is_bool_dtype(values)
-    known = [0, 1] if classes is None else np.asarray(classes).tolist()
-    unknown = ~values.isin([False, True] if flags else known).to_numpy()
-    if unknown.any():
-        at, words = int(unknown.argmax()), [repr(k) for k in known]
+    """Which labels are the outcome that the target asks for: true, or a class of the model."""
+    own = getattr(problem.model, "classes_", None)
+    classes = [0, 1] if own is None else np.asarray(own).tolist()
+    truths = bool, np.bool_
+    if not all(isinstance(c, truths) for c in classes):
+        if values.map(lambda v: isinstance(v, truths)).all():
+            return values.to_numpy(dtype=bool)
+    known = values.isin(classes)
+    if not known.all():
+        i = int((~known).to_numpy().argmax())
+        shown = ", ".join(map(repr, classes[:8]))
         raise DataError(
-            "is no class of the model, nor true or false",
+            "is neither true or false nor a class of the model",
             column="labels",
-            row=problem.rows[at],
-            value=values.iloc[at],
-            advice=f"Known: {', '.join(words[:8])}.",
+            row=problem.rows[i],
+            value=values.iloc[i],
+            advice=f"The classes are {shown}." if own is not None else "Use true and false.",
         )
-    at_least = problem.target.direction == "above"
-    if classes is None or (flags and not all(isinstance(k, bool) for k in known)):
-        return values.to_numpy() == 1
-    return (values.to_numpy() == classes[problem.view.index]) == at_least
+    if own is None and not problem.view.is_probability:
+        return (values == 1).to_numpy(dtype=bool)
+    # Where the class's probability must fall, the other classes are what is wished for.
+    asked = (values == classes[problem.view.index]).to_numpy(dtype=bool)
+    return asked if problem.target.sign > 0 else ~asked
+
+
+def _warn_of_contrary(problem: RecourseProblem, good: np.ndarray) -> None:
+    """Labels that are favourable where the model says no are probably the wrong way round."""
+    accepted = problem.accepts(problem.scores)
+    n, m = int(accepted.sum()), int((~accepted).sum())
+    if not n or not m:
+        return
+    yes, no, share = good[accepted].mean(), good[~accepted].mean(), good.mean()
+    if no - yes > _CONTRARY * np.sqrt(share * (1 - share) * (1 / n + 1 / m)):
+        warn(
+            "contrary-labels",
+            f"outcomes are favourable for {yes:.0%} of the rows that the model accepts and for "
+            f"{no:.0%} of the others: labels may be the wrong way round",
+            ["labels"],
+        )
 
 
 def limits(problem: RecourseProblem) -> str:

@@ -59,7 +59,10 @@ def reasons(
 
     Exact for linear models, scorecards and tree ensembles (which keep their way with empty cells)
     and, up to ten features, for anything that gives a score; beyond that estimated from 64 orders
-    of the features, which is warned of.
+    of the features, which is warned of. What only gives scores, and networks, are asked about
+    65,536 rows per person: with k features that is 65,536 / 2^k reference rows up to ten features
+    (at least 16 beyond), spread evenly over their decisions. Where that leaves reference rows out,
+    it is warned of.
 
     Args:
         problem: The model, what it accepts and, as its ``data``, applicants.
@@ -112,6 +115,14 @@ def reasons(
         asked = _Asked(problem, frame, x)
         found = contributions(problem, x[asked.declined], rows, progress)
         asked.verify(found)
+        if len(found.reference) < len(rows):
+            described = f"{len(found.reference):,} of {described}"
+            warn(
+                "sampled-reference",
+                f"people are compared with {described}, spread evenly over their decisions, "
+                "because the model's inside is not known; small contributions may change order "
+                "with others",
+            )
         _warn_of_split_reasons(problem, table, rows)
         return asked.answer(found, table, max, described, notes)
 

@@ -119,9 +119,8 @@ class Reasons(PeopleResult):
     def verdict(self) -> str:
         if not len(self.listed):
             return ""
-        exact = (
-            "estimated" if any(w.code == "estimated-reasons" for w in self.warnings) else "exact"
-        )
+        doubts = {w.code for w in self.warnings} & {"estimated-reasons", "sampled-reference"}
+        exact = "estimated" if doubts else "exact"
         share = self.outcomes["share"].median()
         return (
             f"Contributions are {exact} and add up to the gap; in the median the reasons are "

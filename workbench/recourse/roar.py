@@ -22,7 +22,8 @@ from .world import LinearWorld
 _OBJECTIVES = ("hard", "penalised")
 _NORMS = ("linf", "l2")
 _QUICK = 1  # starts of the attack while searching
-_CHECKED = (8, 8)  # rounds and starts of the attack that results must survive
+_MENDED = (8, 8)  # rounds and starts of the attack with which the search mends what it found
+_CHECKED = (8, 32, True)  # rounds, starts and flips of the attack that results must survive
 
 
 @saveable
@@ -122,17 +123,19 @@ class ROAR(RecourseMethod):
             quick, sure = hardened(problem, self._robust.worst, decide, self.margin), None
         else:
             self._network = ShiftedNetwork.of(problem, self.delta_max)
-            quick, sure = self._hardened(self.attack_rounds, _QUICK), self._hardened(*_CHECKED)
+            quick, sure = self._hardened(self.attack_rounds, _QUICK), self._hardened(*_MENDED)
+            many = self._hardened(*_CHECKED)
+            self._harder = search_for(quick, self.steps, self.learning_rate, many)
         self._search = search_for(quick, self.steps, self.learning_rate, sure)
 
-    def _hardened(self, rounds: int, starts: int) -> RecourseProblem:
+    def _hardened(self, rounds: int, starts: int, flips: bool = False) -> RecourseProblem:
         from .robust_network import hardened
 
         network = self._network
         return hardened(
             self._asked,
-            lambda design: network.worst(design, rounds, starts),
-            network.descend(rounds, starts),
+            lambda design: network.worst(design, rounds, starts, flips),
+            network.descend(rounds, starts),  # slopes don't need the last word
             self.margin,
         )
 
@@ -184,15 +187,27 @@ class ROAR(RecourseMethod):
             wish = Wish(self.objective == "hard", float(self.margin), float(self.weight))
             return solve(self.problem_, self._solver, x, wish, progress)
         actions = self._search(x, progress)
-        found = actions.status.words == FOUND
-        if self._network is None or not found.any():
+        if self._network is None:
             return actions
-        # What survived the quick attack of the search must survive a longer one.
-        states = self.problem_.apply(x[found], actions.mask[found, 0], actions.values[found, 0])
-        weak = np.flatnonzero(found)[self._beyond(states) < self.margin]
+        # What survived the attack of the search must survive a longer one, or is sought with it.
+        weak = self._weak(x, actions)
+        if len(weak):
+            again = self._harder(x[weak], progress)
+            actions.mask[weak], actions.values[weak] = again.mask, again.values
+            actions.status.words[weak] = again.status.words
+            actions.status.reasons[weak] = again.status.reasons
+            weak = weak[np.isin(weak, self._weak(x, actions))]
         actions.status.words[weak] = NOT_FOUND
         actions.status.reasons[weak] = "a longer search found a shift that breaks the proposal"
         return actions
+
+    def _weak(self, x: np.ndarray, actions: Actions) -> np.ndarray:
+        """Those whose proposal a shift breaks."""
+        found = np.flatnonzero(actions.status.words == FOUND)
+        if not len(found):
+            return found
+        states = self.problem_.apply(x[found], actions.mask[found, 0], actions.values[found, 0])
+        return found[self._beyond(states) < self.margin]
 
     def worst_case(self, df: pd.DataFrame) -> pd.Series:
         """Decision of each row beyond the target after the worst shift, by the caller's index.

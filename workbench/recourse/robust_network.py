@@ -5,7 +5,8 @@ each of its units can then move freely by h_l (|a|_1 + 1), because every unit ha
 own: the search over all weights is one over a sign per unit. Signs follow the slope of the decision
 behind the unit and are asked again under the shift that they make, until nothing gets worse. With
 one hidden layer (and for linear models) that is the exact worst case; deeper it is a search, with
-several starts where a result is checked.
+several starts where a result is checked, and every sign tried the other way round: a unit that is
+off has no slope, though switching it on may be the worst that can happen.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from . import readers
 from .problem import RecourseProblem
 from .structure import Inputs, Link, OutcomeNode, apply_link, inverse_link
 
-_ROWS = 4096
+_ROWS = 1024
 Decide = Callable[[Tensor], Tensor]
 
 
@@ -81,18 +82,20 @@ class ShiftedNetwork:
         sign, goal = problem.target.sign, inverse_link(link, problem.target.threshold)
         return cls(weights, biases, view.inside.inputs, sign, goal, link, alpha)
 
-    def worst(self, design: np.ndarray, rounds: int, starts: int = 1) -> np.ndarray:
+    def worst(
+        self, design: np.ndarray, rounds: int, starts: int = 1, flips: bool = False
+    ) -> np.ndarray:
         """Decision beyond the target after the worst shift found, ``(n,)``."""
         parts = [
-            self._worst(torch.from_numpy(design[at : at + _ROWS]), rounds, starts)
+            self._worst(torch.from_numpy(design[at : at + _ROWS]), rounds, starts, flips)
             for at in range(0, len(design), _ROWS)
         ]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def _worst(self, design: Tensor, rounds: int, starts: int) -> np.ndarray:
+    def _worst(self, design: Tensor, rounds: int, starts: int, flips: bool) -> np.ndarray:
         with torch.no_grad():
             inputs = design @ self.matrix + self.offset
-            return self.attack(inputs, rounds, starts)[1].numpy()
+            return self.attack(inputs, rounds, starts, flips)[1].numpy()
 
     def descend(self, rounds: int, starts: int = 1) -> Decide:
         """Differentiable worst decision of design rows; the worst shift is held (Danskin)."""
@@ -120,11 +123,14 @@ class ShiftedNetwork:
             hidden = hidden.relu()
         raise AssertionError("a network has a last layer")
 
-    def attack(self, inputs: Tensor, rounds: int, starts: int = 1) -> tuple[list[Tensor], Tensor]:
+    def attack(
+        self, inputs: Tensor, rounds: int, starts: int = 1, flips: bool = False
+    ) -> tuple[list[Tensor], Tensor]:
         """Signs per hidden layer ``(n, units)`` of the worst shift found, and its decisions.
 
         Starts: from the slopes at the network as it is, from those with every unit active, and
         from drawn signs, which are the same for all rows, so that rows don't depend on each other.
+        ``flips``: of the best start every sign is tried the other way round.
         """
         n, deep = len(inputs), len(self.weights) > 2
         _, read = self.forward(inputs, None)
@@ -140,11 +146,25 @@ class ShiftedNetwork:
         count = len(first)
         together = [torch.cat(layer) for layer in zip(*first, strict=True)]
         signs, values = self._descent(inputs.repeat(count, 1), together, rounds)
-        if count == 1:
-            return signs, values
-        values, pick = values.reshape(count, n).min(dim=0)
-        rows = pick * n + torch.arange(n)
-        return [s[rows] for s in signs], values
+        if count > 1:
+            values, pick = values.reshape(count, n).min(dim=0)
+            rows = pick * n + torch.arange(n)
+            signs = [s[rows] for s in signs]
+        return self._flipped(inputs, signs, values) if flips and deep else (signs, values)
+
+    def _flipped(
+        self, inputs: Tensor, signs: list[Tensor], values: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """One unit's sign after the other turned round where that lowers the decision."""
+        signs = [s.clone() for s in signs]
+        for layer in signs:
+            for unit in range(layer.shape[1]):
+                layer[:, unit] *= -1
+                worst = self.forward(inputs, signs)[0]
+                lower = worst < values
+                layer[~lower, unit] *= -1
+                values = torch.where(lower, worst, values)
+        return signs, values
 
     def _descent(
         self, inputs: Tensor, signs: list[Tensor], rounds: int

@@ -371,9 +371,31 @@ def with_spare(
     """Masks and values ``(n, 2, F)``: each action, and the same with its numbers a hair further.
 
     A search works with what is known of the model's inside, which agrees with the model up to
-    rounding. Where rounding decides, the second candidate is the one that is accepted.
+    rounding. Where rounding decides, the second candidate is the one that is accepted. An action
+    that is accepted by no more than rounding comes second: models round a row alone otherwise than
+    the same row in a table, and people are asked about alone.
     """
     low, high = problem.reach(x)
     free = mask & ~problem.space.discrete & ~problem.space.integer
-    further = np.where(free, np.clip(values + _HAIR * (values - x), low, high), values)
-    return np.stack([mask, mask], axis=1), np.stack([values, further], axis=1)
+
+    def further(rows: np.ndarray, hair: float) -> np.ndarray:
+        start, end = x[rows], values[rows]
+        moved = np.clip(end + hair * (end - start), low[rows], high[rows])
+        return np.where(free[rows], moved, end)
+
+    first, second = values.copy(), further(np.arange(len(x)), _HAIR)
+    if not len(x):
+        return np.stack([mask, mask], axis=1), np.stack([first, second], axis=1)
+    rounding = problem.view.rounding * (1.0 + abs(problem.target.threshold))
+    margin = problem.target.margin(problem.score(problem.apply(x, mask, values)))
+    close = np.flatnonzero((np.abs(margin) < rounding) & free.any(axis=1))
+    for hair in _HAIR * np.array([1.0, 1e2, 1e3, 1e4]):
+        if not len(close):
+            break
+        tried = further(close, hair)
+        state = problem.apply(x[close], mask[close], tried)
+        sure = problem.target.margin(problem.score(state)) >= rounding
+        sure &= problem.permitted(x[close], mask[close], tried, state)
+        rows = close[sure]
+        first[rows], second[rows], close = tried[sure], values[rows], close[~sure]
+    return np.stack([mask, mask], axis=1), np.stack([first, second], axis=1)
