@@ -16,7 +16,7 @@ from ..core.saving import saveable
 from ..core.seeding import Seed, generator, integer, sequence, spawn
 from .density import placed
 from .nearest_target import becoming
-from .outcomes import favourable
+from .outcomes import favourable, unlimited
 from .problem import RecourseProblem
 
 _TREES, _LEAF = 100, 3
@@ -133,7 +133,7 @@ class Acceptance(Parameterised):
 
     def _prices(self, people: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """What some of the people would pay to become each end, ``(k, m)``; infinite if barred."""
-        problem = self.problem_
+        problem = unlimited(self.problem_)
         if not len(people) or not len(ends):
             return np.empty((0, len(ends)))
         rng = generator(spawn(self.random_state, 5)[4])

@@ -71,7 +71,8 @@ class GenRe(RecourseMethod):
         select: Which sample comes first: the highest score ("h", published), the cheapest
             ("cost") or the most likely under the generator ("likelihood").
         trim: Go back towards the person as far as the acceptance holds; who gets no sample that
-            passes it is answered as by :class:`TrimmedTarget`. False gives samples as they come.
+            passes it, or nobody to become, is answered as by :class:`TrimmedTarget`. False gives
+            samples as they come.
         bins: Most bins of a number.
         width, layers: Of the transformer; its encoder and its decoder have so many layers each.
         epochs: Most passes over the data; each person meets another row in each.
@@ -235,6 +236,10 @@ class GenRe(RecourseMethod):
         for start in tqdm(starts, desc="recourse", delay=2, disable=not progress, leave=False):
             part = ask[start : start + _CHUNK]
             values[part], sure[part] = self._one_each(x[part])
+        rest = np.flatnonzero(reasons != "")
+        if self.trim and len(rest):
+            ends, found = self.teacher_.nearest_trimmed(x[rest])
+            values[rest[found]], reasons[rest[found]] = ends[found], ""
         found = (values != x).any(axis=1)
         doubtful = int((found & ~sure).sum())
         if doubtful:
@@ -256,16 +261,8 @@ class GenRe(RecourseMethod):
                     self.problem_
                 )
             return reasons
-        fixed = [
-            n
-            for n, m in zip(self.problem_.space.names, self.problem_.movable, strict=True)
-            if not m
-        ]
-        why = (
-            f" (they differ in {', '.join(fixed)}, or in what else is not permitted)"
-            if fixed
-            else ""
-        )
+        fixed = ", ".join(np.array(self.problem_.space.names)[~self.problem_.movable])
+        why = f" (they differ in {fixed}, or in what else is not permitted)" if fixed else ""
         reasons[~self._has_target(x)] = f"no row worth becoming can be reached{why}"
         return reasons
 

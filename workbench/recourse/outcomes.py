@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,16 @@ def _warn_of_contrary(problem: RecourseProblem, good: np.ndarray) -> None:
             f"{no:.0%} of the others: labels may be the wrong way round",
             ["labels"],
         )
+
+
+def unlimited(problem: RecourseProblem) -> RecourseProblem:
+    """The same question without ``max_changes`` and ``budget``.
+
+    Rows of the data keep neither: with many numbers nobody is within a few changes of another.
+    """
+    other = copy.copy(problem)
+    other.max_changes = other.budget = None
+    return other
 
 
 def limits(problem: RecourseProblem) -> str:

@@ -22,8 +22,9 @@ from .world import LinearWorld
 _OBJECTIVES = ("hard", "penalised")
 _NORMS = ("linf", "l2")
 _QUICK = 1  # starts of the attack while searching
-_MENDED = (8, 8)  # rounds and starts of the attack with which the search mends what it found
-_CHECKED = (8, 32, True)  # rounds, starts and flips of the attack that results must survive
+# Rounds, starts and flips of the attack with which the search mends what it found, and of that
+# which results must survive.
+_MENDED, _CHECKED = (8, 8, True), (8, 32, True)
 
 
 @saveable

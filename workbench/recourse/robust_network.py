@@ -112,10 +112,9 @@ class ShiftedNetwork:
         """Turned decisions ``(n,)`` under the shift of these signs, and what each layer reads."""
         hidden, read = inputs, []
         last = len(self.weights) - 1
-        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        for k in range(len(self.weights)):
             read.append(hidden)
-            reach = self.widths[k] * (hidden.abs().sum(1, keepdim=True) + 1.0)
-            hidden = hidden @ weight.T + bias
+            hidden, reach = self._before(k, hidden)
             if k == last:  # lower is worse, whatever happened before
                 return (hidden - reach)[:, 0] if signs is not None else hidden[:, 0], read
             if signs is not None:
@@ -155,16 +154,42 @@ class ShiftedNetwork:
     def _flipped(
         self, inputs: Tensor, signs: list[Tensor], values: Tensor
     ) -> tuple[list[Tensor], Tensor]:
-        """One unit's sign after the other turned round where that lowers the decision."""
-        signs = [s.clone() for s in signs]
-        for layer in signs:
+        """One unit's sign after the other turned round where that lowers the decision.
+
+        Those of the last hidden layer are the worst already, whatever it reads.
+        """
+        signs, read = [s.clone() for s in signs], inputs
+        for k, layer in enumerate(signs[:-1]):
+            before, reach = self._before(k, read)
+            hidden = torch.addcmul(before, layer, reach).relu()
+            turned = torch.addcmul(before, -layer, reach).relu()
+            ahead = self.weights[k + 1]
+            after, further = self._before(k + 1, hidden)
             for unit in range(layer.shape[1]):
-                layer[:, unit] *= -1
-                worst = self.forward(inputs, signs)[0]
+                step = (turned[:, unit] - hidden[:, unit])[:, None]  # of a unit: none is negative
+                moved, wider = after + step * ahead[:, unit], further + self.widths[k + 1] * step
+                worst = self._behind(k + 1, moved, wider, signs)
                 lower = worst < values
-                layer[~lower, unit] *= -1
-                values = torch.where(lower, worst, values)
+                if lower.any():
+                    layer[lower, unit] *= -1
+                    values = torch.where(lower, worst, values)
+                    after = torch.where(lower[:, None], moved, after)
+                    further = torch.where(lower[:, None], wider, further)
+            read = torch.addcmul(before, layer, reach).relu()
         return signs, values
+
+    def _before(self, k: int, read: Tensor) -> tuple[Tensor, Tensor]:
+        """What units of layer k add up from what they read, and how far a shift moves each."""
+        reach = self.widths[k] * (read.abs().sum(1, keepdim=True) + 1.0)
+        return read @ self.weights[k].T + self.biases[k], reach
+
+    def _behind(self, k: int, before: Tensor, reach: Tensor, signs: list[Tensor]) -> Tensor:
+        """Turned decisions from what layer k adds up."""
+        while k < len(signs):
+            hidden = torch.addcmul(before, signs[k], reach).relu()
+            k += 1
+            before, reach = self._before(k, hidden)
+        return (before - reach)[:, 0]
 
     def _descent(
         self, inputs: Tensor, signs: list[Tensor], rounds: int

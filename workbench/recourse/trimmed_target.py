@@ -13,7 +13,7 @@ from ..core.seeding import Seed, generator
 from .acceptance import Acceptance
 from .method import Actions, RecourseMethod, Status
 from .nearest_target import becoming
-from .outcomes import limits, warn_of_own_labels
+from .outcomes import limits, unlimited, warn_of_own_labels
 from .problem import RecourseProblem
 
 _CELLS = 4_000_000
@@ -40,9 +40,8 @@ class TrimmedTarget(RecourseMethod):
     somebody's record; beside :class:`Wachter` or :class:`ExactRecourse` it costs more and holds
     under outcomes and retrained models that those have never heard of. It finds nothing where
     nobody alike in what can't be changed had a favourable outcome, and says so. ``max_changes``
-    and ``budget`` already hold for the rows that are tried: with many numbers no row is within a
-    few changes, so leave them out and select by ``plan.changed`` and cost. Not for causal models:
-    use :class:`GrowingSpheres` there.
+    and ``budget`` are asked of the trimmed ends; a limit on changes lets small gaps go first.
+    Not for causal models: use :class:`GrowingSpheres` there.
 
     Args:
         strictness: See :class:`Acceptance`.
@@ -113,6 +112,7 @@ class TrimmedTarget(RecourseMethod):
     def _use(self, rule: Acceptance) -> None:
         self.acceptance_, self.targets_ = rule, rule.pool_
         self.problem_ = rule.problem_
+        self._unlimited = unlimited(rule.problem_)
         self._seen = [np.unique(column) for column in rule.problem_.data.T]
 
     def _recommend(self, x: np.ndarray, progress: bool) -> Actions:
@@ -144,7 +144,7 @@ class TrimmedTarget(RecourseMethod):
         """
         if not len(self.targets_):
             return np.zeros(0, dtype=int), np.empty((0, x.shape[1]))
-        problem = self.problem_
+        problem = self._unlimited
         kept = ~problem.movable & ~problem.space.discrete
         cost = becoming(problem, x, self.targets_, kept)
         # Nobody has exactly the same unchangeable numbers: similar ones will do, and are kept.
@@ -172,19 +172,22 @@ class TrimmedTarget(RecourseMethod):
         # Ties between gaps are broken at random, so that rows with the same gaps end in different
         # places, and by rank, so that nobody's answer depends on who else is asked.
         ties = generator(self.random_state).random((self.pool, x.shape[1]))
-        for shares in _SHARES:
+        few = self.problem_.max_changes is not None
+        for shares in (_SHARES[0], *_SHARES) if few else _SHARES:
             rows = self._back(x[who], rows, shares, ties[_rank(who) % len(ties)])
             who, rows = self._cheapest(x, who, rows, max(self.finalists, most))
-        return self._cheapest(x, who, rows, most)
+        within = self.problem_.permitted(x[who], rows != x[who], rows, rows)
+        return self._cheapest(x, who[within], rows[within], most)
 
     def _cheapest(
         self, x: np.ndarray, who: np.ndarray, rows: np.ndarray, most: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The cheapest few different ends of each person."""
+        """The cheapest few different ends of each person, those with few enough changes first."""
         both = np.unique(np.column_stack([who, rows]), axis=0)
         who, rows = both[:, 0].astype(int), both[:, 1:]
         cost = self.problem_.cost(x[who], rows != x[who], rows)
-        order = np.lexsort((cost, who))
+        excess = (rows != x[who]).sum(axis=1) - (self.problem_.max_changes or x.shape[1])
+        order = np.lexsort((cost, np.maximum(excess, 0), who))
         who, rows = who[order], rows[order]
         first = _rank(who) < most
         return who[first], rows[first]
@@ -195,7 +198,8 @@ class TrimmedTarget(RecourseMethod):
         """One pass over the features of each row: the first of the shares that passes is kept."""
         rows = rows.copy()
         gaps = self.problem_.cost.moves(x, rows)
-        order = np.lexsort((ties, -gaps), axis=1)
+        first = gaps if self.problem_.max_changes is not None else -gaps
+        order = np.lexsort((ties, first), axis=1)
         for rank in range(x.shape[1]):
             feature = order[:, rank]
             left = np.flatnonzero(gaps[np.arange(len(x)), feature] > 0)
@@ -210,7 +214,7 @@ class TrimmedTarget(RecourseMethod):
         return rows
 
     def _passes(self, x: np.ndarray, values: np.ndarray) -> np.ndarray:
-        good = self.problem_.permitted(x, values != x, values, values)
+        good = self._unlimited.permitted(x, values != x, values, values)
         good[good] = self.acceptance_.accepts(values[good])
         return good
 
