@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,29 @@ class Record:
     source: str = "measured"
 
 
-def main(name: str, about: str, run: Callable[[bool, int], Iterable[Record]]) -> None:
+def main(
+    name: str,
+    about: str,
+    run: Callable[..., Iterable[Record]],
+    datasets: Sequence[str] = (),
+) -> None:
     """Parse the options, run, print the table, write the JSON.
 
     Args:
         name: Of the benchmark.
         about: One sentence for ``--help``.
         run: Called with (quick, seed); yields records.
+        datasets: Names among which ``--only`` may choose; the chosen are then a third argument.
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
     parser.add_argument("--quick", action="store_true", help="within a minute on two cores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the records here")
+    if datasets:
+        parser.add_argument("--only", nargs="+", choices=datasets, default=list(datasets))
     options = parser.parse_args()
-    records = list(run(options.quick, options.seed))
+    chosen = [options.only] if datasets else []
+    records = list(run(options.quick, options.seed, *chosen))
     show(records)
     if options.json:
         options.json.write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n")
