@@ -296,3 +296,21 @@ def test_limits_that_keep_rows_out_of_reach_are_named():
     plan = TrimmedTarget().fit(tight, HAPPENED).recommend(table(20, 6))
     stuck = plan.outcomes["reason"][plan.status == "not found"]
     assert len(stuck) and stuck.str.endswith("within max_changes=1 and budget=0.01").all()
+
+
+def test_outcomes_that_say_nothing_are_told():
+    noise = pd.Series(np.random.default_rng(9).random(len(DATA)) < 0.5, index=DATA.index)
+    with pytest.warns(CausalWarning, match="outcomes-like-noise"):
+        plan = TrimmedTarget().fit(problem(), noise).recommend(table(20, 6), progress=False)
+    assert "outcomes-like-noise" in {w.code for w in plan.warnings}
+    with pytest.warns(CausalWarning, match="one-outcome"):
+        Acceptance().fit(problem(), pd.Series(True, index=DATA.index))
+
+
+def test_changes_are_counted_at_the_trimmed_end():
+    few = problem(max_changes=1)
+    asked = table(60, 6)
+    plan = TrimmedTarget().fit(few, HAPPENED).recommend(asked, progress=False)
+    found = plan.status == "found"
+    assert found.sum() >= 5 and plan.changed.sum(axis=1).isin([0, 1]).all()
+    assert few.target.direction == "above" and (Model()(plan.recommended[found]) > 0.5).all()

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..core.errors import ParameterError
+from ..core.errors import ParameterError, warn
 from ..core.parameters import Parameterised
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator, integer, sequence, spawn
@@ -63,6 +63,7 @@ class Acceptance(Parameterised):
         outcomes_: ``(n,)`` bool, which rows of the problem's data had a favourable outcome.
         labelled_: Whether outcomes were given; else the model's decisions stand in.
         score_bar_, chance_bar_: The bars; the first is a distance in the score's unit.
+        auc_: Area under the curve of the forest on rows that its trees were not fitted to.
         pool_: Codes of the distinct data rows that are favourable and accepted.
 
     Raises:
@@ -98,11 +99,33 @@ class Acceptance(Parameterised):
         if not 0 <= self.strictness < 1:
             raise ParameterError("must be in [0, 1)", column="strictness", value=self.strictness)
         sequence(self.random_state)
-        return self._learn(problem, favourable(problem, labels), labels is not None)
+        self._learn(problem, favourable(problem, labels), labels is not None)
+        if labels is not None:
+            self._warn_of_noise()
+        return self
+
+    def _warn_of_noise(self) -> None:
+        good = int(self.outcomes_.sum())
+        bad = len(self.outcomes_) - good
+        if not good or not bad:
+            warn(
+                "one-outcome",
+                f"all {good + bad:,} outcomes are {'favourable' if good else 'unfavourable'}: "
+                "nothing can be learned from them about who succeeds",
+                ["labels"],
+            )
+        elif self.auc_ < 0.5 + 2 * np.sqrt((good + bad + 1) / (12 * good * bad)):
+            warn(
+                "outcomes-like-noise",
+                "features tell outcomes of rows that were left out no better than chance (area "
+                f"under the curve {self.auc_:.2f}): plans are only as right as the model",
+                ["labels"],
+            )
 
     def _learn(self, problem: RecourseProblem, outcomes: np.ndarray, labelled: bool) -> Self:
         self.problem_, self.outcomes_, self.labelled_ = problem, outcomes, labelled
-        self._learners = _learners(self._place(problem.data), outcomes, self.random_state)
+        points = self._place(problem.data)
+        self._learners, self.auc_ = _learners(points, outcomes, self.random_state)
         self._set_usual(problem.data[outcomes])
         return self._set_bars()
 
@@ -255,15 +278,21 @@ def _affordable(
     return least
 
 
-def _learners(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> list[Chance]:
-    """Chances by family of learners, the quickest first; none where there is nothing to tell."""
+def _learners(
+    points: np.ndarray, outcomes: np.ndarray, random_state: Seed
+) -> tuple[list[Chance], float]:
+    """Chances by family of learners, the quickest first; none where there is nothing to tell.
+
+    And the area under the curve out of bag.
+    """
     if outcomes.all() or not outcomes.any():
-        return []
+        return [], np.nan
     from sklearn.ensemble import (
         ExtraTreesClassifier,
         HistGradientBoostingClassifier,
         RandomForestClassifier,
     )
+    from sklearn.metrics import roc_auc_score
 
     from .readers import trees as read_trees
     from .tree_sums import TreeSums
@@ -273,17 +302,19 @@ def _learners(points: np.ndarray, outcomes: np.ndarray, random_state: Seed) -> l
     boosting = HistGradientBoostingClassifier(
         max_iter=_ROUNDS, early_stopping=False, random_state=integer(seeds[0])
     )
-    forests = [
-        kind(**trees, random_state=integer(seed)).fit(points, outcomes)
-        for kind, seed in zip(
-            (RandomForestClassifier, ExtraTreesClassifier), seeds[1:], strict=False
-        )
-    ]
+    forest = RandomForestClassifier(**trees, oob_score=True, random_state=integer(seeds[1]))
+    extra = ExtraTreesClassifier(**trees, random_state=integer(seeds[2]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows that every tree of few has seen
+        forests = [forest.fit(points, outcomes), extra.fit(points, outcomes)]
+    left_out = forest.oob_decision_function_[:, 1]
+    known = np.isfinite(left_out)
+    both = len(np.unique(outcomes[known])) == 2
     return [
         _Mean(_networks(points, outcomes, seeds[3])),
         _Mean([boosting.fit(points, outcomes)]),
         *(TreeSums(read_trees(forest, 1)[0]) for forest in forests),
-    ]
+    ], float(roc_auc_score(outcomes[known], left_out[known])) if both else 0.5
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ def evaluate(
     - ``retrained``, ``retrained_least``: share accepted by retrained models, mean and smallest.
     - ``noise``: share that the model rejects after Gaussian noise on the numbers, in the units of
       the cost's scale; lower is better.
-    - ``violations``: share of recommendations that break a rule of the problem.
-    - ``exact_rows``: share of recommendations that are a row of the problem's data, in every
+    - ``violations``: share of people whose recommendation breaks a rule of the problem.
+    - ``exact_rows``: share of people whose recommendation is a row of the problem's data, in every
       feature: somebody's record is handed out. ``commonest``: largest share of people who are all
       sent to one point.
     - ``seconds``: as given, per person.
