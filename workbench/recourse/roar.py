@@ -24,7 +24,7 @@ _NORMS = ("linf", "l2")
 _QUICK = 1  # starts of the attack while searching
 # Rounds, starts and flips of the attack with which the search mends what it found, and of that
 # which results must survive.
-_MENDED, _CHECKED = (8, 8, True), (8, 32, True)
+_MENDED, _CHECKED = (8, 8, True), (8, 16, True)
 
 
 @saveable

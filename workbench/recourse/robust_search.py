@@ -18,7 +18,7 @@ from .structure import inverse_link
 
 _ROWS = 2048
 _ANCHORS = 3
-_WALK = 40
+_WALK, _MENDING = 40, 6  # a decision that is dear to ask is asked a few times
 _BACK = 5
 
 
@@ -31,6 +31,7 @@ class BoundarySearch:
         rate: Size of a step, in units of the cost's scale.
         sure: The same problem with a dearer decision that what is found must pass as well; what
             fails is mended with it.
+        walk: Most steps down in cost.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class BoundarySearch:
         steps: int,
         rate: float,
         sure: RecourseProblem | None = None,
+        walk: int = _WALK,
     ):
-        self.problem, self.steps, self.rate = problem, steps, rate
-        self.sure = None if sure is None else BoundarySearch(sure, steps, rate / 5)
+        self.problem, self.steps, self.rate, self.walk = problem, steps, rate, walk
+        self.sure = None if sure is None else BoundarySearch(sure, steps, rate / 5, walk=_MENDING)
         self.sign = problem.target.sign
         self.goal = inverse_link(problem.view.link, problem.target.threshold)
         space = problem.space
@@ -140,7 +142,7 @@ class BoundarySearch:
             return codes
         low, high = (side[:, self.free] for side in problem.reach(x))
         cost, radius = problem.cost(x, codes != x, codes), np.ones(len(x))
-        for _ in range(_WALK):
+        for _ in range(self.walk):
             rows = np.flatnonzero(radius > 1e-4)
             if not len(rows):
                 break
