@@ -23,7 +23,7 @@ from ..core.results import Result, count, interval, number
 from ..core.saving import saveable
 from ..core.seeding import Seed, generator
 from .method import ACCEPTED, FOUND, INCOMPLETE, INFEASIBLE
-from .recommendations import Recommendations
+from .recommendations import Recommendations, require_recommendations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,13 +86,7 @@ def audit(
         >>> audit(plan, town).to_frame()["mean cost"].round(6).tolist()
         [8.0, 8.0]
     """
-    if not isinstance(recommendations, Recommendations):
-        raise ParameterError(
-            "must be Recommendations",
-            column="recommendations",
-            value=type(recommendations).__name__,
-            advice="Of alternatives() each of .options is one.",
-        )
+    require_recommendations(recommendations, "must be Recommendations")
     for name, value, good in (
         ("alpha", alpha, 0 < alpha < 1),
         ("n_boot", n_boot, isinstance(n_boot, int | np.integer) and n_boot >= 100),

@@ -14,7 +14,7 @@ from .density import placed
 from .method import ACCEPTED, FOUND
 from .model_view import ModelView
 from .problem import RecourseProblem
-from .recommendations import Recommendations
+from .recommendations import Recommendations, require_recommendations
 
 _MIXTURE, _RARE = 15, 0.05
 _DRAWS = 10
@@ -115,13 +115,7 @@ def evaluate(
 def _check(recommendations: Any, seconds: Any) -> None:
     plans = recommendations.values() if isinstance(recommendations, Mapping) else [recommendations]
     for plan in plans:
-        if not isinstance(plan, Recommendations):
-            raise ParameterError(
-                "must be Recommendations, or several by name",
-                column="recommendations",
-                value=type(plan).__name__,
-                advice="Of alternatives() each of .options is one.",
-            )
+        require_recommendations(plan, "must be Recommendations, or several by name")
     for name in seconds or ():
         if name not in recommendations:
             raise ParameterError(

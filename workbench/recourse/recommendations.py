@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import saving
-from ..core.errors import CausalWarning, QuestionError
+from ..core.errors import CausalWarning, ParameterError, QuestionError
 from ..core.results import number
 from ..core.saving import saveable
 from ..tables.gate import count
@@ -290,3 +290,14 @@ def _sentence(row: tuple) -> str:
         return f"{name} goes from {shown(today)} to {shown(new)}{unit}"
     verb = "change" if not np.isfinite(change) else "raise" if change > 0 else "lower"
     return f"{verb} {name} from {shown(today)} to {shown(new)}{unit}"
+
+
+def require_recommendations(given: Any, what: str) -> None:
+    """Refuse anything else, in words that say what was asked for."""
+    if not isinstance(given, Recommendations):
+        raise ParameterError(
+            what,
+            column="recommendations",
+            value=type(given).__name__,
+            advice="Of alternatives() each of .options is one.",
+        )
